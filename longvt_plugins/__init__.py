@@ -1,0 +1,47 @@
+"""The shared core: plugin hooks, video reading, tools, transcripts, judges, prompts, the synthetic video world.
+
+The public names are here and are loaded when they are first used, so that importing the package is
+cheap: ``from longvt_plugins import Video, ToolContext, ToolError, hookimpl``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "FrameSampling": "longvt_plugins.video.sampling",
+    "Frame": "longvt_plugins.video.video",
+    "Judgement": "longvt_plugins.judges.judge",
+    "LongvtError": "longvt_plugins.errors",
+    "TimeSpan": "longvt_plugins.types",
+    "Tool": "longvt_plugins.tools.tool",
+    "ToolCall": "longvt_plugins.types",
+    "ToolContext": "longvt_plugins.tools.context",
+    "ToolError": "longvt_plugins.errors",
+    "Video": "longvt_plugins.video.video",
+    "VideoError": "longvt_plugins.errors",
+    "create_plugin_manager": "longvt_plugins.plugins",
+    "hookimpl": "longvt_plugins.hookspecs",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604 - the names are known, ruff cannot see it
+
+if TYPE_CHECKING:
+    from longvt_plugins.errors import LongvtError, ToolError, VideoError
+    from longvt_plugins.hookspecs import hookimpl
+    from longvt_plugins.judges.judge import Judgement
+    from longvt_plugins.plugins import create_plugin_manager
+    from longvt_plugins.tools.context import ToolContext
+    from longvt_plugins.tools.tool import Tool
+    from longvt_plugins.types import TimeSpan, ToolCall
+    from longvt_plugins.video.sampling import FrameSampling
+    from longvt_plugins.video.video import Frame, Video
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

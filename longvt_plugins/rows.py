@@ -1,0 +1,168 @@
+"""Training and benchmark rows: a question about videos, its answer, and where the evidence is.
+
+One row on disk (JSONL; in parquet ``videos`` is the same JSON as text)::
+
+    {"id": "tiny-7-00012-what", "videos": {"video_1.mp4": "videos/00012.mp4"}, "kind": "choice",
+     "question": "Which colour does the lamp flash in video_1.mp4?", "answer": "red",
+     "video_segment": [48.6, 79.1], "options": ["red", "blue"], "source": "longvt_synthetic"}
+
+``videos`` maps the names that the model reads to files; relative files lie beside the rows file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypedDict, get_args
+
+from longvt_plugins.errors import ConfigError
+from longvt_plugins.types import TimeSpan
+
+RowKind = Literal["open", "choice", "grounding"]
+
+
+class Row(TypedDict):
+    """A question about videos. ``video_segment`` is ``[start, end]`` in seconds, or None where it is not known."""
+
+    id: str
+    videos: dict[str, str]
+    kind: RowKind
+    question: str
+    answer: str
+    video_segment: list[float] | None
+    options: list[str] | None
+    source: str
+
+
+COLUMNS = tuple(Row.__annotations__)
+
+
+def parse_row(values: Mapping[str, Any], *, where: str = "row", root: Path | None = None) -> Row:
+    """Checks one row and brings it into its one shape.
+
+    Args:
+        values: From JSON, parquet or a dataset; columns that are not a row's are left out.
+        where: Named in messages.
+        root: Folder against which relative files are resolved; None leaves them as they are.
+
+    Raises:
+        ConfigError: What is wrong with which column.
+    """
+    missing = [name for name in ("id", "videos", "question", "answer") if values.get(name) is None]
+    if missing:
+        raise ConfigError(f"{where}: no {', '.join(missing)}; a row has {', '.join(COLUMNS)}")
+    kind = values.get("kind") or "open"
+    if kind not in get_args(RowKind):
+        raise ConfigError(f"{where}: kind must be one of {', '.join(get_args(RowKind))}, not {kind!r}")
+    options = values.get("options")
+    if isinstance(options, str):
+        options = _json(options, "options", where)
+    if options is not None and not (isinstance(options, list) and all(isinstance(item, str) for item in options)):
+        raise ConfigError(f"{where}: options must be a list of texts or null")
+    return {
+        "id": str(values["id"]),
+        "videos": _videos(values["videos"], where, root),
+        "kind": kind,
+        "question": str(values["question"]),
+        "answer": str(values["answer"]),
+        "video_segment": _segment(values.get("video_segment"), where),
+        "options": list(options) if options is not None else None,
+        "source": str(values.get("source") or ""),
+    }
+
+
+def row_span(row: Row) -> TimeSpan | None:
+    """Where the evidence is, or None where the row does not say."""
+    return TimeSpan(*row["video_segment"]) if row["video_segment"] is not None else None
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """Reads rows from a ``.parquet`` or ``.jsonl`` file; relative video files are resolved beside it.
+
+    Raises:
+        ConfigError: No such file, another format, or a faulty row, named by its number.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"no rows file {path}")
+    root = path.parent.absolute()
+    return [
+        parse_row(values, where=f"{path}, row {number}", root=root)
+        for number, values in enumerate(_raw_rows(path), start=1)
+    ]
+
+
+def write_rows(rows: Iterable[Row], path: str | Path) -> None:
+    """Writes rows to a ``.parquet`` or ``.jsonl`` file, files below its folder as relative paths.
+
+    Raises:
+        ConfigError: Another format.
+    """
+    path = Path(path)
+    root = path.parent.absolute()
+    written = [{**row, "videos": {name: _relative(file, root) for name, file in row["videos"].items()}} for row in rows]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in written), encoding="utf-8")
+    elif path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        text, numbers = pa.string(), pa.list_(pa.float64())
+        types = {"video_segment": numbers, "options": pa.list_(text)}
+        schema = pa.schema([(name, types.get(name, text)) for name in COLUMNS])
+        # A map of names would become a struct whose missing fields are filled with nulls: JSON text has no such trap.
+        table = [{**row, "videos": json.dumps(row["videos"], ensure_ascii=False)} for row in written]
+        pq.write_table(pa.Table.from_pylist(table, schema=schema), path)
+    else:
+        raise ConfigError(f"rows are written as .parquet or .jsonl, not {path.name}")
+
+
+def _raw_rows(path: Path) -> Iterable[dict[str, Any]]:
+    if path.suffix == ".jsonl":
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _json(line, "the line", f"{path}, line {number}")
+    elif path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        yield from pq.read_table(path).to_pylist()
+    else:
+        raise ConfigError(f"rows are read from .parquet or .jsonl, not {path.name}")
+
+
+def _json(text: str, what: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{where}: {what} is not JSON: {error}") from None
+
+
+def _videos(value: Any, where: str, root: Path | None) -> dict[str, str]:
+    if isinstance(value, str):
+        value = _json(value, "videos", where)
+    # Arrow fills the keys that a row lacks with nulls when a table holds maps as structs.
+    files = {name: file for name, file in value.items() if file is not None} if isinstance(value, dict) else {}
+    if not files or not all(isinstance(file, str) for file in files.values()):
+        raise ConfigError(f"{where}: videos must map at least one name to a file")
+    return {name: str(root / file) if root is not None else file for name, file in files.items()}
+
+
+def _segment(value: Any, where: str) -> list[float] | None:
+    if value is None:
+        return None
+    try:
+        start, end = (float(second) for second in value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{where}: video_segment must be [start, end] in seconds or null, not {value!r}") from None
+    if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
+        raise ConfigError(f"{where}: video_segment must satisfy 0 <= start < end, not [{start}, {end}]")
+    return [start, end]
+
+
+def _relative(file: str, root: Path) -> str:
+    path = Path(file)
+    return str(path.relative_to(root)) if path.is_absolute() and path.is_relative_to(root) else str(path)

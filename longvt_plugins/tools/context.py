@@ -1,0 +1,109 @@
+"""What a tool sees of the rollout that called it: its videos, its budget, and how to hand back images.
+
+The model never sees a path. It sees names such as ``video_1.mp4``, which :meth:`ToolContext.open`
+resolves among the videos of this rollout and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from longvt_plugins.budget import Budget
+from longvt_plugins.errors import ToolError
+from longvt_plugins.types import Block, ImageBlock, TextBlock, text_block
+from longvt_plugins.video.sampling import CROP, FrameSampling, format_seconds
+from longvt_plugins.video.video import Frame, Video, VideoReader
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class ToolContext:
+    """The rollout, as far as a tool may touch it. Close it, or use it in a ``with`` statement.
+
+    Args:
+        videos: Names, as the model reads them, to files.
+        budget: What may still be spent; no limit by default.
+        crop: How ``crop_video`` samples.
+        reader: The class that decodes; None is the built-in one.
+    """
+
+    def __init__(
+        self,
+        videos: Mapping[str, str | Path],
+        *,
+        budget: Budget | None = None,
+        crop: FrameSampling = CROP,
+        reader: type[VideoReader] | None = None,
+    ) -> None:
+        self.videos = {name: Path(path) for name, path in videos.items()}
+        self.budget = budget if budget is not None else Budget()
+        self.crop = crop
+        self._reader = reader
+        self._open: dict[str, Video] = {}
+
+    def open(self, name: str) -> Video:
+        """A video of this rollout, opened once and closed with the context.
+
+        Args:
+            name: As the question gives it; never a path.
+
+        Raises:
+            ToolError: The rollout has no video of this name; the message lists those it has.
+            VideoError: The file behind the name cannot be read.
+        """
+        if name not in self.videos:
+            known = ", ".join(sorted(self.videos)) or "none"
+            raise ToolError(f"there is no video named {name!r}; the videos are: {known}")
+        if name not in self._open:
+            self._open[name] = Video.open(self.videos[name], reader=self._reader)
+        return self._open[name]
+
+    def text(self, text: str) -> TextBlock:
+        """Text for the model."""
+        return text_block(text)
+
+    def image(self, image: Frame | Image.Image, *, video: str | None = None) -> ImageBlock:
+        """An image for the model; a frame carries its second and, given its name, its video."""
+        if not isinstance(image, Frame):
+            return {"type": "image", "image": image}
+        block: ImageBlock = {"type": "image", "image": image.image, "time": image.time}
+        if video is not None:
+            block["video"] = video
+        return block
+
+    def frames(self, frames: Iterable[Frame], *, video: str, labels: str = "seconds") -> list[Block]:
+        """Frames for the model, each after a label with its second unless ``labels`` is ``"none"``."""
+        return frame_blocks(frames, video=video, labels=labels)
+
+    def close(self) -> None:
+        """Closes the videos that were opened."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def __enter__(self) -> ToolContext:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def frame_blocks(frames: Iterable[Frame], *, video: str, labels: str = "seconds") -> list[Block]:
+    """Frames as content blocks, the same way wherever a model is shown a video.
+
+    Args:
+        frames: In the order in which they are shown.
+        video: The name that the model knows the video by.
+        labels: ``"seconds"`` for a text such as ``12.5s`` before each frame, ``"none"`` for images alone.
+    """
+    blocks: list[Block] = []
+    for frame in frames:
+        if labels == "seconds":
+            blocks.append(text_block(f"{format_seconds(frame.time)}s"))
+        blocks.append({"type": "image", "image": frame.image, "time": frame.time, "video": video})
+    return blocks
