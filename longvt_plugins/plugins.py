@@ -11,11 +11,14 @@ prints every hook call.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import importlib
 import importlib.metadata
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +26,7 @@ from typing import Any
 import pluggy
 
 from longvt_plugins import hookspecs
+from longvt_plugins.console import one_line
 from longvt_plugins.errors import DuplicateNameError, PluginError, ToolError
 from longvt_plugins.judges.judge import JudgeFactory
 from longvt_plugins.registry import Registry
@@ -36,6 +40,9 @@ BUILTIN_PLUGINS = (
     "longvt_plugins.judges.exact",
 )
 """Modules whose hooks are always there; they come through the same door as everybody's."""
+
+BUILT_IN = "built-in"
+"""The distribution of our own plugins, in messages."""
 
 DISABLED_VARIABLE = "LONGVT_DISABLED_PLUGINS"
 TRACE_VARIABLE = "LONGVT_PLUGIN_TRACE"
@@ -51,36 +58,42 @@ class PluginInfo:
         name: The entry point's name, or the module's for built-in plugins.
         distribution: Name and version of what it was installed with; ``"built-in"`` for our own.
         hooks: Names of the hooks that it implements.
+        names: What it gave, each after its kind: ``"tool crop_video"``.
     """
 
     name: str
     distribution: str
-    hooks: tuple[str, ...]
+    hooks: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @property
+    def provider(self) -> str:
+        """Who gives a name, for messages: ``"built-in"`` or ``"zoom, longvt-zoom 0.1"``."""
+        return self.distribution if self.distribution == BUILT_IN else f"{self.name}, {self.distribution}"
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} ({self.distribution})"
 
 
 class PluginManager:
-    """The loaded plugins and what they gave. Make one with :func:`create_plugin_manager`."""
+    """The loaded plugins and what they gave. Make one with :func:`create_plugin_manager`.
+
+    Attributes:
+        tools: Tools by name; so are ``video_readers``, ``judges`` and ``steps``.
+        plugins: What is loaded, built-in plugins first.
+        disabled: What is installed and kept out by the block list; it was not imported.
+    """
 
     def __init__(self) -> None:
         self.tools: Registry[Tool] = Registry("tool", "Rename one: tool names are trained into the model.")
         self.video_readers: Registry[type[VideoReader]] = Registry("video reader")
         self.judges: Registry[JudgeFactory] = Registry("judge")
         self.steps: Registry[type] = Registry("step")
-        self.disabled: tuple[str, ...] = ()
+        self.plugins: list[PluginInfo] = []
+        self.disabled: list[PluginInfo] = []
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
-        self._distributions: dict[str, str] = {}
-
-    @property
-    def plugins(self) -> list[PluginInfo]:
-        """What is loaded, in order of registration."""
-        found = []
-        for name, plugin in self._pluggy.list_name_plugin():
-            if plugin is not None:
-                callers = self._pluggy.get_hookcallers(plugin) or []
-                hooks = tuple(sorted(caller.name for caller in callers))
-                found.append(PluginInfo(name, self._distributions[name], hooks))
-        return found
+        self._traced = False
 
     def select_tools(self, names: Iterable[str]) -> list[Tool]:
         """The tools of these names, in this order.
@@ -96,22 +109,24 @@ class PluginManager:
         Raises:
             ToolError: The model's mistake, as :class:`Tool` raises it. Anything else is a bug or a broken video.
         """
-        import time
-
         start = time.perf_counter()
-        outcome: list[Block] | Exception
         try:
-            outcome = tool(ctx, call.arguments)
+            blocks = tool(ctx, call.arguments)
         except Exception as error:
-            outcome = error
+            self._observe(call, error, time.perf_counter() - start)
             raise
-        finally:
-            self._observe(call, outcome, time.perf_counter() - start)
-        return outcome
+        self._observe(call, blocks, time.perf_counter() - start)
+        return blocks
 
     def _observe(self, call: ToolCall, outcome: list[Block] | Exception, seconds: float) -> None:
         for implementation in self._pluggy.hook.tool_called.get_hookimpls():
-            given = {"call": call, "outcome": outcome, "seconds": seconds}
+            self._trace("tool_called", implementation.plugin_name, f"{call.name}, {seconds:.3f} s")
+            # Every observer gets copies: what it writes into them reaches neither the model nor the others.
+            given = {
+                "call": copy.deepcopy(call),
+                "outcome": outcome if isinstance(outcome, Exception) else [block.copy() for block in outcome],
+                "seconds": seconds,
+            }
             try:
                 implementation.function(*(given[name] for name in implementation.argnames))
             except Exception:
@@ -128,53 +143,69 @@ class PluginManager:
 
         Raises:
             PluginError: It does not keep a hook's contract; the message names plugin, hook and argument.
+            DuplicateNameError: Its name, or the name of something that it gives, is taken.
         """
-        if self._pluggy.has_plugin(name):
-            raise DuplicateNameError(
-                f"plugin {name!r} is given by both {self._distributions[name]} and {distribution}. "
-                f"Uninstall one, or set {DISABLED_VARIABLE}={name}."
-            )
-        self._distributions[name] = distribution
+        for other in self.plugins:
+            if other.name == name:
+                raise DuplicateNameError(
+                    f"plugin {name!r} is given by both {other.distribution} and {distribution}. "
+                    f"Uninstall one, or set {DISABLED_VARIABLE}={name} to load neither."
+                )
+        info = PluginInfo(name, distribution)
         try:
             self._pluggy.register(plugin, name=name)
             self._pluggy.check_pending()
-        except pluggy.PluginValidationError as error:
-            raise PluginError(f"plugin {name!r} ({distribution}): {_one_line(error)}. Hooks: {_hook_names()}.") from error
-        provider = distribution if distribution == "built-in" else f"{name}, {distribution}"
-        callbacks = {
-            "register_tools": self._tool_callback(provider),
-            "register_video_readers": _named_callback(self.video_readers, provider),
-            "register_judges": _named_callback(self.judges, provider),
-            "register_steps": self._step_callback(provider),
+        except (pluggy.PluginValidationError, ValueError) as error:  # ValueError: this very object is loaded already
+            raise PluginError(f"{info}: {one_line(error)}. Hooks: {', '.join(hook_names())}.") from error
+        implementations = self._implementations(plugin)
+        if not implementations:
+            raise PluginError(
+                f"{info} implements no hook: mark functions with @hookimpl. Hooks: {', '.join(hook_names())}."
+            )
+        given: list[str] = []
+        for hook, implementation in implementations.items():
+            if implementation.wrapper or implementation.hookwrapper:
+                raise PluginError(f"{info}: {hook} cannot be a wrapper, since no plugin may change what another gives.")
+            if hook in _CONTRIBUTIONS:
+                given += self._collect(hook, implementation, info)
+        self.plugins.append(dataclasses.replace(info, hooks=tuple(implementations), names=tuple(given)))
+
+    def _implementations(self, plugin: object) -> dict[str, pluggy.HookImpl]:
+        """A plugin's functions by hook, in the order of the names."""
+        return {
+            caller.name: implementation
+            for caller in sorted(self._pluggy.get_hookcallers(plugin) or [], key=lambda caller: caller.name)
+            for implementation in caller.get_hookimpls()
+            if implementation.plugin is plugin
         }
-        for hook_name, register in callbacks.items():
-            for implementation in getattr(self._pluggy.hook, hook_name).get_hookimpls():
-                if implementation.plugin is plugin:
-                    implementation.function(*([register] if "register" in implementation.argnames else []))
 
-    def _tool_callback(self, provider: str) -> Callable[..., None]:
-        def register(function: Callable[..., Any], name: str | None = None) -> None:
-            tool = Tool.from_function(function, name)
-            self.tools.register(tool.name, tool, provider=provider)
+    def _collect(self, hook: str, implementation: pluggy.HookImpl, info: PluginInfo) -> list[str]:
+        """Calls one ``register_<plural>``, takes in what it hands over and says what that was."""
+        kind, read = _CONTRIBUTIONS[hook]
+        registry: Registry[Any] = getattr(self, kind)
+        given = []
 
-        return register
+        def register(*values: Any, **options: Any) -> None:
+            name, value = read(*values, **options)
+            registry.register(name, value, provider=info.provider)
+            given.append(f"{registry.kind} {name}")
+            self._trace(hook, info.name, given[-1])
 
-    def _step_callback(self, provider: str) -> Callable[[type], None]:
-        def register(step: type) -> None:
-            name, version = getattr(step, "name", None), getattr(step, "version", None)
-            if not isinstance(name, str) or not isinstance(version, int):
-                raise PluginError(
-                    f"step {step.__module__}.{step.__qualname__} ({provider}) needs the class attributes "
-                    "name (text) and version (a whole number)"
-                )
-            self.steps.register(name, step, provider=provider)
-
-        return register
+        try:
+            implementation.function(*([register] if "register" in implementation.argnames else []))
+        except DuplicateNameError:
+            raise
+        except Exception as error:
+            raise PluginError(f"{info} failed in {hook}: {_told(error)}") from error
+        return given
 
     def trace(self) -> None:
-        """Prints every hook call from now on to standard error."""
-        self._pluggy.trace.root.setwriter(lambda text: sys.stderr.write(text))
-        self._pluggy.enable_tracing()
+        """Writes to standard error, from now on, what each hook of each plugin is called for."""
+        self._traced = True
+
+    def _trace(self, hook: str, plugin: str, what: str) -> None:
+        if self._traced:
+            sys.stderr.write(f"longvt: {hook} of {plugin}: {what}\n")
 
 
 def create_plugin_manager(
@@ -193,26 +224,27 @@ def create_plugin_manager(
     """
     manager = PluginManager()
     if disabled is None:
-        disabled = (name.strip() for name in os.environ.get(DISABLED_VARIABLE, "").split(","))
-    manager.disabled = tuple(name for name in disabled if name)
-    if os.environ.get(TRACE_VARIABLE):
+        disabled = os.environ.get(DISABLED_VARIABLE, "").split(",")
+    kept_out = {name.strip() for name in disabled}
+    if os.environ.get(TRACE_VARIABLE, "") not in ("", "0"):
         manager.trace()
     for module in BUILTIN_PLUGINS:
-        manager.add(importlib.import_module(module), module, "built-in")
+        manager.add(importlib.import_module(module), module, BUILT_IN)
     for entry_point in _installed() if entry_points else ():
-        if entry_point.name in manager.disabled:
-            continue
         distribution = _distribution(entry_point)
+        if entry_point.name in kept_out:
+            manager.disabled.append(PluginInfo(entry_point.name, distribution))
+            continue
         try:
             plugin = entry_point.load()
         except Exception as error:
             raise PluginError(
-                f"plugin {entry_point.name!r} ({distribution}) failed to import: {_one_line(error)}. "
+                f"plugin {entry_point.name!r} ({distribution}) failed to import: {_told(error)}. "
                 f"Repair it, or set {DISABLED_VARIABLE}={entry_point.name}."
             ) from error
         manager.add(plugin, entry_point.name, distribution)
-    for plugin in extra:
-        name = getattr(plugin, "__name__", None) or type(plugin).__name__
+    for number, plugin in enumerate(extra, start=1):
+        name = getattr(plugin, "__name__", None) or f"{type(plugin).__name__} {number}"
         manager.add(plugin, name, "given by the caller")
     return manager
 
@@ -229,6 +261,11 @@ def run_tool_call(plugins: PluginManager, tools: Iterable[Tool], ctx: ToolContex
     return plugins.call_tool(offered[call.name], ctx, call)
 
 
+def hook_names() -> list[str]:
+    """Names of all hooks."""
+    return sorted(name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec"))
+
+
 def _installed() -> list[importlib.metadata.EntryPoint]:
     """Entry points in a stable order: what was installed first must not decide anything."""
     return sorted(importlib.metadata.entry_points(group=hookspecs.PROJECT), key=lambda found: (found.name, found.value))
@@ -239,18 +276,40 @@ def _distribution(entry_point: importlib.metadata.EntryPoint) -> str:
     return f"{dist.name} {dist.version}" if dist is not None else entry_point.value
 
 
-def _named_callback(registry: Registry[Any], provider: str) -> Callable[[str, Any], None]:
-    def register(name: str, factory: Any) -> None:
-        if not callable(factory):
-            raise PluginError(f"{registry.kind} {name!r} ({provider}) must be a class or a function")
-        registry.register(name, factory, provider=provider)
-
-    return register
+def _told(error: Exception) -> str:
+    """An error in one line, its type first unless the message stands by itself."""
+    text = one_line(error)
+    return text if isinstance(error, PluginError | ModuleNotFoundError) else f"{type(error).__name__}: {text}"
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+def _read_tool(function: Callable[..., Any], name: str | None = None) -> tuple[str, Tool]:
+    tool = Tool.from_function(function, name)
+    return tool.name, tool
 
 
-def _hook_names() -> str:
-    return ", ".join(sorted(name for name, value in vars(hookspecs).items() if hasattr(value, "longvt_spec")))
+def _read_named(name: str, factory: Any) -> tuple[str, Any]:
+    if not isinstance(name, str) or not name:
+        raise PluginError(f"register(name, factory) needs a text as the name, not {name!r}")
+    if not callable(factory):
+        raise PluginError(f"{name!r} must be a class or a function, not {type(factory).__name__}")
+    return name, factory
+
+
+def _read_step(step: type) -> tuple[str, type]:
+    where = f"step {getattr(step, '__module__', '')}.{getattr(step, '__qualname__', repr(step))}"
+    name, version = getattr(step, "name", None), getattr(step, "version", None)
+    if not isinstance(name, str) or type(version) is not int:
+        raise PluginError(f"{where} needs the class attributes name (text) and version (a whole number)")
+    # Inherited fields would hide that the decorator is missing, and with it the step's own configuration.
+    if "__dataclass_fields__" not in vars(step) or not callable(getattr(step, "process", None)):
+        raise PluginError(f"{where} must be a @dataclass(frozen=True) with a method process(record)")
+    return name, step
+
+
+_CONTRIBUTIONS: dict[str, tuple[str, Callable[..., tuple[str, Any]]]] = {
+    "register_tools": ("tools", _read_tool),
+    "register_video_readers": ("video_readers", _read_named),
+    "register_judges": ("judges", _read_named),
+    "register_steps": ("steps", _read_step),
+}
+"""Hook to the manager's registry that it fills, and how one of its gifts is read and checked."""

@@ -11,7 +11,7 @@ longvt_plugins.errors.UnknownNameError: No tool named 'crop_vdeo'. Did you mean 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 from longvt_plugins.errors import DuplicateNameError, UnknownNameError
@@ -68,10 +68,8 @@ class Registry(Generic[T]):
         return self._providers[name]
 
     def _unknown(self, name: str) -> str:
-        near = difflib.get_close_matches(str(name), self._values, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         installed = ", ".join(f"{known} ({self._providers[known]})" for known in self)
-        return f"No {self.kind} named {name!r}.{hint} Installed: {installed or 'none'}."
+        return f"No {self.kind} named {name!r}.{did_you_mean(str(name), self)} Installed: {installed or 'none'}."
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._values))
@@ -81,3 +79,13 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A clause for an error message that names the nearest known name, or nothing.
+
+    >>> did_you_mean("crop_vdeo", ["crop_video"])
+    " Did you mean 'crop_video'?"
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

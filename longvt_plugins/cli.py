@@ -1,0 +1,89 @@
+"""``longvt``: finds the sub-command and hands over to its module, which nothing imports before.
+
+::
+
+    longvt plugins                     longvt_plugins/commands/plugins.py
+    longvt tool crop_video a.mp4 ...   longvt_plugins/commands/tool.py
+
+To add a command, write its module as :mod:`longvt_plugins.commands` says and name it in ``COMMANDS``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import NamedTuple
+
+import longvt_plugins
+from longvt_plugins.console import run_command
+from longvt_plugins.errors import ConfigError
+from longvt_plugins.registry import did_you_mean
+
+
+class Command(NamedTuple):
+    """One sub-command.
+
+    Attributes:
+        module: Imported when the command is used, not before.
+        help: One line for ``longvt --help``.
+    """
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "plugins": Command("longvt_plugins.commands.plugins", "list the plugins and what they give"),
+    "tool": Command("longvt_plugins.commands.tool", "run one tool on a video file, as a model would call it"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the console script.
+
+    Args:
+        argv: Without the program's name; None takes the process's own.
+
+    Returns:
+        The exit code.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_command("longvt", lambda: _dispatch(arguments))
+
+
+def _dispatch(argv: list[str]) -> int | None:
+    chosen = argv[0] if argv else "--help"
+    if chosen not in COMMANDS:
+        if not chosen.startswith("-"):
+            raise ConfigError(
+                f"no command {chosen!r}.{did_you_mean(chosen, COMMANDS)} There are: {', '.join(COMMANDS)}"
+            )
+        _parser().parse_args([chosen])  # --help and --version end here, an unknown option too
+        return 2
+    module = importlib.import_module(COMMANDS[chosen].module)
+    if not hasattr(module, "add_parser"):
+        result: int | None = module.run(argv[1:])
+        return result
+    parser = argparse.ArgumentParser(prog="longvt")
+    module.add_parser(parser.add_subparsers(dest="command"))
+    result = module.run(parser.parse_args(argv))
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    listing = "\n".join(f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="longvt",
+        usage="longvt COMMAND [options]",
+        description="Agents that think with long videos, as plugins of TRL and lmms-eval.",
+        epilog=f"commands:\n{listing}\n\n`longvt COMMAND --help` tells the options of one.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"longvt-plugins {longvt_plugins.__version__}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
