@@ -114,3 +114,8 @@ def _ask_order(text: str, colours: list[str], rng: np.random.Generator) -> Quest
     pairs = [colours, colours[::-1], false, false[::-1]]
     options = [", ".join(pairs[place]) for place in rng.permutation(4)]
     return Question("order", "choice", text, ", ".join(colours), tuple(options))
+
+
+def question_texts(shape: str = "square") -> list[str]:
+    """Every question that can be asked about a shape."""
+    return [text.format(shape=shape) for text in _TEXTS.values()]
