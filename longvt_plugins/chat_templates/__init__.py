@@ -37,7 +37,8 @@ RESPONSE_TEMPLATE: dict[str, Any] = {
     "start_anchor": "<|im_start|>assistant\n",
     "fields": {
         "tool_calls": {
-            "open": "<tool_call>",
+            # With the line break that the template puts before it, which is not part of the text.
+            "open_pattern": r"\n?<tool_call>",
             "close_pattern": r"</tool_call>\s*",
             "repeats": True,
             "content": "json",
@@ -110,9 +111,7 @@ def apply_templates(processor: ProcessorMixin | PreTrainedTokenizerBase, family:
     tokenizer.response_template = response_template(family)
 
 
-def render_tools_into_system(
-    system_text: str, schemas: Sequence[Mapping[str, Any]], *, family: str = "qwen2_5_vl"
-) -> str:
+def render_tools_into_system(system_text: str, schemas: Sequence[Mapping[str, Any]], family: str = "qwen2_5_vl") -> str:
     """The text of the system message as the template renders it with ``tools=schemas``.
 
     TRL's SFT drops ``tools`` where there are images, so the description has to stand in the message itself;
