@@ -50,9 +50,9 @@ class FrameSampling:
         if not (math.isfinite(self.fps) and self.fps > 0):
             raise ConfigError(f"fps must be a positive number, not {self.fps}")
         if not 1 <= self.min_frames <= self.max_frames:
-            raise ConfigError(f"frames must satisfy 1 <= min_frames ({self.min_frames}) <= max_frames ({self.max_frames})")
+            raise ConfigError(f"1 <= min_frames ({self.min_frames}) <= max_frames ({self.max_frames}) does not hold")
         if not 0 < self.min_pixels <= self.max_pixels:
-            raise ConfigError(f"pixels must satisfy 0 < min_pixels ({self.min_pixels}) <= max_pixels ({self.max_pixels})")
+            raise ConfigError(f"0 < min_pixels ({self.min_pixels}) <= max_pixels ({self.max_pixels}) does not hold")
         if self.mode != "grid":
             raise ConfigError(f"mode must be 'grid', not {self.mode!r}")
         if self.labels not in ("seconds", "none"):

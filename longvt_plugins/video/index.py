@@ -1,0 +1,120 @@
+"""Which frames a file holds and where decoding can start, read from its packets without decoding any.
+
+::
+
+    index = PacketIndex.read(container, stream)
+    index.shown_at(index.times[0] + 100)     # the last frame that is not later, in ticks of the stream
+    index.key_before(ticks)                  # the key frame from which that one is decoded
+
+Reading it costs one pass over the file's packets (2 ms for four minutes of 96x96 at 4 fps).
+"""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+
+class KeyPacket(NamedTuple):
+    """A packet from which decoding can start.
+
+    Attributes:
+        pts: Presentation time in ticks.
+        dts: Decoding time in ticks, which some containers seek by.
+        ordinal: How many packets of the stream come before it.
+    """
+
+    pts: int
+    dts: int
+    ordinal: int
+
+
+@dataclass
+class PacketIndex:
+    """The moments at which a stream's picture changes.
+
+    Attributes:
+        times: Presentation times in ticks, rising, each once.
+        keys: By presentation time; never empty.
+        end: Ticks at which the last frame found leaves the screen.
+        packets: How many packets the stream has, those that show nothing included.
+        counted: The container does not say which packet is shown when (AVI with reordered frames): the
+            n-th frame decoded from the start is the n-th of ``times``.
+    """
+
+    times: list[int]
+    keys: list[KeyPacket]
+    end: int
+    packets: int
+    counted: bool
+
+    @classmethod
+    def read(cls, container: Any, stream: Any) -> PacketIndex | None:
+        """Reads the packets of a stream to the end of the file.
+
+        Args:
+            container: An open PyAV input container, at its start.
+            stream: One of its video streams.
+
+        Returns:
+            None if nothing can be decoded: there is no key frame.
+        """
+        from av.error import FFmpegError
+
+        shown: list[tuple[int, int]] = []
+        decoded: list[int] = []
+        keys: list[KeyPacket] = []
+        counted = container.format.name == "avi" and stream.codec_context.has_b_frames
+        ordinal = -1
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+            except (StopIteration, FFmpegError):  # An error here is a cut file: what is left of it counts.
+                break
+            if packet.size == 0:
+                continue
+            ordinal += 1
+            pts = packet.pts if packet.pts is not None else packet.dts
+            if pts is None:
+                counted = True
+                continue
+            dts = packet.dts if packet.dts is not None else pts
+            if packet.is_keyframe:
+                keys.append(KeyPacket(pts, dts, ordinal))
+            # Before the first key frame nothing can be decoded; discarded packets are cut away by an edit list.
+            if keys and not packet.is_discard:
+                shown.append((pts, packet.duration or 0))
+                decoded.append(dts)
+        if not shown:
+            return None
+        shown.sort()
+        times = sorted(set(decoded)) if counted else sorted({pts for pts, _ in shown})
+        return cls(times, sorted(keys), times[-1] + _last_duration(times, shown[-1][1], stream), ordinal + 1, counted)
+
+    @property
+    def start(self) -> int:
+        """Ticks at which the first frame comes on screen."""
+        return self.times[0]
+
+    def start_at(self, ticks: int) -> None:
+        """Forgets the frames before this one, which turned out to depend on others that the file lacks."""
+        del self.times[: bisect.bisect_left(self.times, ticks, hi=len(self.times) - 1)]
+
+    def shown_at(self, ticks: int) -> int:
+        """The last presentation time that is not later, or the first."""
+        return self.times[max(0, bisect.bisect_right(self.times, ticks) - 1)]
+
+    def key_before(self, ticks: int) -> int:
+        """Place in ``keys`` of the last key frame shown at or before this time, or 0."""
+        return max(0, bisect.bisect_right(self.keys, ticks, key=lambda key: key.pts) - 1)
+
+
+def _last_duration(times: list[int], packet_duration: int, stream: Any) -> int:
+    """How long the last frame stays: as its packet says, or as the one before, or as the frame rate."""
+    if packet_duration > 0:
+        return packet_duration
+    if len(times) > 1:
+        return times[-1] - times[-2]
+    return max(1, round(1 / (stream.average_rate * stream.time_base))) if stream.average_rate else 1
