@@ -15,6 +15,7 @@ import copy
 import dataclasses
 import importlib
 import importlib.metadata
+import inspect
 import logging
 import os
 import sys
@@ -300,9 +301,12 @@ def _read_step(step: type) -> tuple[str, type]:
     name, version = getattr(step, "name", None), getattr(step, "version", None)
     if not isinstance(name, str) or type(version) is not int:
         raise PluginError(f"{where} needs the class attributes name (text) and version (a whole number)")
-    # Inherited fields would hide that the decorator is missing, and with it the step's own configuration.
-    if "__dataclass_fields__" not in vars(step) or not callable(getattr(step, "process", None)):
-        raise PluginError(f"{where} must be a @dataclass(frozen=True) with a method process(record)")
+    # Looked up on the class itself: inherited, it would hide that the decorator is missing, and the fields with it.
+    made = vars(step).get("__dataclass_params__")
+    if made is None or not made.frozen:
+        raise PluginError(f"{where} must be decorated with @dataclass(frozen=True); its fields are its configuration")
+    if not callable(getattr(step, "process", None)) or inspect.isabstract(step):
+        raise PluginError(f"{where} needs a method process(record)")
     return name, step
 
 
