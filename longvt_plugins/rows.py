@@ -6,14 +6,15 @@ One row on disk (JSONL; in parquet ``videos`` is the same JSON as text)::
      "question": "Which colour does the lamp flash in video_1.mp4?", "answer": "red",
      "video_segment": [48.6, 79.1], "options": ["red", "blue"], "source": "longvt_synthetic"}
 
-``videos`` maps the names that the model reads to files; relative files lie beside the rows file.
+``videos`` maps the names that the model reads to files; relative files lie beside the rows file. A file is
+read whole or not at all: one faulty row raises, by its line, rather than being left out.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
@@ -50,10 +51,12 @@ def parse_row(values: Mapping[str, Any], *, where: str = "row", root: Path | Non
     Raises:
         ConfigError: What is wrong with which column.
     """
-    missing = [name for name in ("id", "videos", "question", "answer") if values.get(name) is None]
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where}: a row is an object with {', '.join(COLUMNS)}, not {type(values).__name__}")
+    missing = [name for name in ("id", "videos", "question", "answer") if values.get(name) in (None, "")]
     if missing:
         raise ConfigError(f"{where}: no {', '.join(missing)}; a row has {', '.join(COLUMNS)}")
-    kind = values.get("kind") or "open"
+    kind: Any = values.get("kind") or "open"
     if kind not in get_args(RowKind):
         raise ConfigError(f"{where}: kind must be one of {', '.join(get_args(RowKind))}, not {kind!r}")
     options = values.get("options")
@@ -62,14 +65,14 @@ def parse_row(values: Mapping[str, Any], *, where: str = "row", root: Path | Non
     if options is not None and not (isinstance(options, list) and all(isinstance(item, str) for item in options)):
         raise ConfigError(f"{where}: options must be a list of texts or null")
     return {
-        "id": str(values["id"]),
+        "id": _text(values["id"], "id", where),
         "videos": _videos(values["videos"], where, root),
         "kind": kind,
-        "question": str(values["question"]),
-        "answer": str(values["answer"]),
+        "question": _text(values["question"], "question", where),
+        "answer": _text(values["answer"], "answer", where),
         "video_segment": _segment(values.get("video_segment"), where),
         "options": list(options) if options is not None else None,
-        "source": str(values.get("source") or ""),
+        "source": _text(values.get("source") or "", "source", where),
     }
 
 
@@ -82,20 +85,28 @@ def read_rows(path: str | Path) -> list[Row]:
     """Reads rows from a ``.parquet`` or ``.jsonl`` file; relative video files are resolved beside it.
 
     Raises:
-        ConfigError: No such file, another format, or a faulty row, named by its number.
+        ConfigError: No such file, another format, a faulty row, or two rows of one id, named by their numbers.
     """
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"no rows file {path}")
     root = path.parent.absolute()
-    return [
-        parse_row(values, where=f"{path}, row {number}", root=root)
-        for number, values in enumerate(_raw_rows(path), start=1)
-    ]
+    rows: dict[str, tuple[str, Row]] = {}
+    for where, values in _raw_rows(path):
+        row = parse_row(values, where=f"{path}, {where}", root=root)
+        if row["id"] in rows:
+            raise ConfigError(f"{path}, {where}: id {row['id']!r} is that of {rows[row['id']][0]} already")
+        rows[row["id"]] = (where, row)
+    return [row for _, row in rows.values()]
 
 
 def write_rows(rows: Iterable[Row], path: str | Path) -> None:
-    """Writes rows to a ``.parquet`` or ``.jsonl`` file, files below its folder as relative paths.
+    """Writes rows to a ``.parquet`` or ``.jsonl`` file.
+
+    Args:
+        rows: Files below the folder of ``path`` are written as relative paths; files that are relative
+            already count as relative to that folder.
+        path: The file.
 
     Raises:
         ConfigError: Another format.
@@ -120,16 +131,26 @@ def write_rows(rows: Iterable[Row], path: str | Path) -> None:
         raise ConfigError(f"rows are written as .parquet or .jsonl, not {path.name}")
 
 
-def _raw_rows(path: Path) -> Iterable[dict[str, Any]]:
+def _raw_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each row, not checked yet, after the place where it stands."""
     if path.suffix == ".jsonl":
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _json(line, "the line", f"{path}, line {number}")
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path} is not UTF-8 text: {error}") from None
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield f"line {number}", _json(line, "the line", f"{path}, line {number}")
     elif path.suffix == ".parquet":
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        yield from pq.read_table(path).to_pylist()
+        try:
+            table = pq.read_table(path)
+        except pa.ArrowException as error:
+            raise ConfigError(f"{path} is not a parquet file that can be read: {error}") from None
+        for number, values in enumerate(table.to_pylist(), start=1):
+            yield f"row {number}", values
     else:
         raise ConfigError(f"rows are read from .parquet or .jsonl, not {path.name}")
 
@@ -139,6 +160,15 @@ def _json(text: str, what: str, where: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{where}: {what} is not JSON: {error}") from None
+
+
+def _text(value: Any, column: str, where: str) -> str:
+    if isinstance(value, str):
+        return value
+    # Ids and answers are often numbers in JSON; anything else would be turned into its Python spelling.
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise ConfigError(f"{where}: {column} must be text, not {value!r}")
 
 
 def _videos(value: Any, where: str, root: Path | None) -> dict[str, str]:
@@ -154,10 +184,11 @@ def _videos(value: Any, where: str, root: Path | None) -> dict[str, str]:
 def _segment(value: Any, where: str) -> list[float] | None:
     if value is None:
         return None
-    try:
-        start, end = (float(second) for second in value)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{where}: video_segment must be [start, end] in seconds or null, not {value!r}") from None
+    numbers = list(value) if isinstance(value, list | tuple) else []
+    # Text is refused even where float() would read it: "12" is not the span from 1 to 2.
+    if len(numbers) != 2 or not all(isinstance(number, int | float) for number in numbers):
+        raise ConfigError(f"{where}: video_segment must be [start, end] in seconds or null, not {value!r}")
+    start, end = map(float, numbers)
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
         raise ConfigError(f"{where}: video_segment must satisfy 0 <= start < end, not [{start}, {end}]")
     return [start, end]
