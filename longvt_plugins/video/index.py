@@ -16,6 +16,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 
+_EARLY = 4
+"""Packets by which a mark of damage may precede the data that was lost, since a parser reads ahead."""
+
+
 class KeyPacket(NamedTuple):
     """A packet from which decoding can start.
 
@@ -38,14 +42,16 @@ class PacketIndex:
         times: Presentation times in ticks, rising, each once.
         keys: By presentation time; never empty.
         end: Ticks at which the last frame found leaves the screen.
+        damaged: Ordinals of the packets that the container calls corrupt, rising.
         packets: How many packets the stream has, those that show nothing included.
-        counted: The container does not say which packet is shown when (AVI with reordered frames): the
-            n-th frame decoded from the start is the n-th of ``times``.
+        counted: The container does not say which packet is shown when (AVI and MPEG program streams with
+            reordered frames): the n-th frame decoded from the start is the n-th of ``times``.
     """
 
     times: list[int]
     keys: list[KeyPacket]
     end: int
+    damaged: list[int]
     packets: int
     counted: bool
 
@@ -63,9 +69,9 @@ class PacketIndex:
         from av.error import FFmpegError
 
         shown: list[tuple[int, int]] = []
-        decoded: list[int] = []
+        decoded: list[int | None] = []
         keys: list[KeyPacket] = []
-        counted = container.format.name == "avi" and stream.codec_context.has_b_frames
+        damaged: list[int] = []
         ordinal = -1
         packets = container.demux(stream)
         while True:
@@ -77,21 +83,23 @@ class PacketIndex:
                 continue
             ordinal += 1
             pts = packet.pts if packet.pts is not None else packet.dts
-            if pts is None:
-                counted = True
-                continue
             dts = packet.dts if packet.dts is not None else pts
+            if packet.is_corrupt:
+                damaged.append(ordinal)
             if packet.is_keyframe:
-                keys.append(KeyPacket(pts, dts, ordinal))
+                keys.append(KeyPacket(pts or 0, dts or 0, ordinal))
             # Before the first key frame nothing can be decoded; discarded packets are cut away by an edit list.
             if keys and not packet.is_discard:
-                shown.append((pts, packet.duration or 0))
                 decoded.append(dts)
+                if pts is not None:
+                    shown.append((pts, packet.duration or 0))
         if not shown:
             return None
-        shown.sort()
-        times = sorted(set(decoded)) if counted else sorted({pts for pts, _ in shown})
-        return cls(times, sorted(keys), times[-1] + _last_duration(times, shown[-1][1], stream), ordinal + 1, counted)
+        guessed = container.format.name in ("avi", "mpeg") and stream.codec_context.has_b_frames
+        counted = guessed or len(shown) < len(decoded)
+        times = _counted_times(decoded, stream) if counted else sorted({pts for pts, _ in shown})
+        end = times[-1] + _last_duration(times, max(shown)[1], stream)
+        return cls(times, sorted(keys), end, damaged, ordinal + 1, counted)
 
     @property
     def start(self) -> int:
@@ -106,9 +114,23 @@ class PacketIndex:
         """The last presentation time that is not later, or the first."""
         return self.times[max(0, bisect.bisect_right(self.times, ticks) - 1)]
 
+    def is_damaged(self, ordinal: int) -> bool:
+        """Whether the container found damage at this packet or just before: transport streams tell it too early."""
+        place = bisect.bisect_right(self.damaged, ordinal)
+        return place > 0 and ordinal - self.damaged[place - 1] <= _EARLY
+
     def key_before(self, ticks: int) -> int:
         """Place in ``keys`` of the last key frame shown at or before this time, or 0."""
         return max(0, bisect.bisect_right(self.keys, ticks, key=lambda key: key.pts) - 1)
+
+
+def _counted_times(decoded: list[int | None], stream: Any) -> list[int]:
+    """Times for frames that are counted: the packets' own in rising order, or evenly spaced where those do not fit."""
+    known = sorted({dts for dts in decoded if dts is not None})
+    if len(known) == len(decoded):
+        return known
+    gap = float(1 / (stream.average_rate * stream.time_base)) if stream.average_rate else 1.0
+    return [known[0] + round(number * gap) for number in range(len(decoded))]
 
 
 def _last_duration(times: list[int], packet_duration: int, stream: Any) -> int:

@@ -34,6 +34,9 @@ CONTAINERS = ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", 
 NEAR = 1.0
 """Seconds within which a neighbour may stand in for a frame that damage took."""
 
+ROUNDING = 0.0005
+"""Seconds by which a frame may come late, or half a tick where that is less: containers round the times of frames."""
+
 _WORTH_SEEKING = 3
 """Packets: to decode so few of them costs less than a seek."""
 
@@ -147,8 +150,7 @@ class PyavReader:
         return image.transpose(turn) if turn is not None else image
 
     def _frame_at(self, time: float) -> Frame:
-        # Half a tick, since a container rounds the times that its frames were meant to have.
-        ticks = self._index.start + math.floor(time / self._tick + 0.5)
+        ticks = self._index.start + math.floor(time / self._tick + min(0.5, ROUNDING / self._tick))
         wanted = self._index.shown_at(ticks)
         # Long after its frame the picture may truly stand still, or frames may be missing: the next one tells.
         look_past = (ticks - wanted) * self._tick > 2 * self._usual_gap()
@@ -242,13 +244,11 @@ class PyavReader:
         sound_from: float = -math.inf
         count = 0
         for packet in self._packets(first):
+            failed = packet is not None and self._index.is_damaged(self._packets_read - 1)
             try:
                 frames = self._stream.codec_context.decode(packet)
             except FFmpegError:
-                frames = []
-                failed = True
-            else:
-                failed = packet is not None and packet.is_corrupt
+                frames, failed = [], True
             # Frames that lead the first key frame refer to others before it: that they fail is no damage.
             leading = packet is not None and packet.pts is not None and packet.pts < start.pts
             if failed and not leading:
@@ -289,13 +289,11 @@ def _open_container(path: Path) -> Any:
     import av
     from av.error import FFmpegError, InvalidDataError
 
-    options = {
-        "format_whitelist": ",".join(CONTAINERS),
-        "protocol_whitelist": "file",
-    }
+    only = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
     try:
-        # "file:" keeps FFmpeg from reading the name as anything but a file's.
-        return av.open(f"file:{path}", options=options)
+        # "file:" keeps FFmpeg from reading the name as anything but a file's. Not `options`: PyAV 15.1 frees more of
+        # them than it made when streams appear while it probes (MPEG program streams), which crashes the process.
+        return av.open(f"file:{path}", container_options=only)
     except InvalidDataError:
         if _has_container_header(path):
             raise DamagedVideoError(f"{path}: starts like a video, but is damaged or cut short") from None
