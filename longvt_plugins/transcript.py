@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,6 +32,9 @@ from longvt_plugins.types import Message, TimeSpan, ToolCall
 
 MAX_CHARACTERS = 1_000_000
 """The assistant's text beyond this is not read and the format is not ok; 16,384 tokens are about 80,000 characters."""
+
+MAX_DEPTH = 32
+"""A call whose JSON is nested deeper is malformed: checks, templates and files further on would exhaust the stack."""
 
 TRL_ERROR = "{'error': "
 """How TRL shows the model an exception of a tool: the text of a dict."""
@@ -273,7 +277,15 @@ def _json(text: str) -> Any:
     except (ValueError, RecursionError):
         # RecursionError: brackets nested thousands deep. ValueError: also whole numbers of thousands of digits.
         return None
-    return value
+    return value if _depth(value) <= MAX_DEPTH else None
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return depth
 
 
 def _refuse(constant: str) -> None:
@@ -400,7 +412,7 @@ def _dumped(arguments: object) -> str:
 
 def _shown(entry: object) -> str:
     function = entry.get("function") if isinstance(entry, Mapping) else None
-    return _dumped(function) or repr(function)[:1000]
+    return _dumped(function) or reprlib.repr(function)
 
 
 def _text(content: object) -> str:

@@ -19,6 +19,13 @@ def written(call):
     return f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
 
 
+def nested(depth):
+    value = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
 def turn(content, *calls, ids=()):
     """An assistant message as TRL's response parser makes it, or as a server sends it where there are ids."""
     entries = [{"type": "function", "function": call} for call in calls]
@@ -140,6 +147,7 @@ def test_a_thought_that_a_server_took_out_of_the_content_is_put_back():
         '{"name": "crop_video", "arguments": {"start_time": ' + "9" * 5000 + "}}",
         '{"name": "crop_video", "arguments": {"video_path": "\\ud800"}}',
         '{"name": "crop_video", "arguments": ' + '{"a":' * 100_000 + "1" + "}" * 100_001,
+        '{"name": "crop_video", "arguments": ' + '{"a":' * 32 + "1" + "}" * 33,
         '{"name": "crop_video", "arguments": {}} and more',
     ],
 )
@@ -177,6 +185,7 @@ def test_arguments_may_be_json_text():
         {"function": {"name": "crop_video"}},
         {"function": {"name": "crop_video", "arguments": {"start_time": math.nan}}},
         {"function": {"name": "crop_video", "arguments": {"start_time": object()}}},
+        {"function": {"name": "crop_video", "arguments": nested(5000)}},
     ],
 )
 def test_an_entry_that_is_no_call_is_malformed(entry):
