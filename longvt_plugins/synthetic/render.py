@@ -19,6 +19,11 @@ from longvt_plugins.synthetic.world import COLOURS, Script
 
 Pixels = NDArray[np.uint8]
 
+HINT_LIGHT = 235
+HINT_SHARE = 2 / 5
+HINT_BORDER = 25
+"""A shape that is shown faintly is this much nearer to this gray than its surroundings, with a dark border."""
+
 _NOISE_TILES = 16
 
 
@@ -32,7 +37,7 @@ class Renderer:
         self._scenes = [_draw_scene(rng, width, height) for _ in script.cuts]
         self._life = [_draw_walkers(rng, width, height) for _ in script.cuts]
         self._noise = rng.integers(-6, 7, size=(_NOISE_TILES, height, width, 1), dtype=np.int16)
-        self._masks = {shape: _shape_mask(shape, width, height) for shape in _MASKS}
+        self._masks = _shape_masks(width, height)
 
     def frame(self, time: float) -> Pixels:
         """The picture at one moment.
@@ -52,15 +57,15 @@ class Renderer:
             if time in event.hint:
                 inside, border = self._masks[event.shape]
                 # Faint on purpose: a third of the way to white, so that the overview hints and no more.
-                canvas[inside] += (235 - canvas[inside]) * 2 // 5
-                canvas[border] = 25
+                canvas[inside] += (HINT_LIGHT - canvas[inside]) * 2 // 5
+                canvas[border] = HINT_BORDER
                 for flash in event.flashes:
                     if time in flash.span:
                         canvas[inside] = COLOURS[flash.colour]
         for distractor in script.distractors:
             if time in distractor.flash.span:
                 canvas[self._masks[distractor.shape][0]] = COLOURS[distractor.flash.colour]
-        canvas += self._noise[int(round(time * script.fps)) % _NOISE_TILES]
+        canvas += self._noise[round(time * script.fps) % _NOISE_TILES]
         return np.clip(canvas, 0, 255).astype(np.uint8)
 
 
@@ -119,7 +124,8 @@ def _draw_scene(rng: np.random.Generator, width: int, height: int) -> NDArray[np
     coarse = rng.uniform(-12, 12, size=(6, 6)).repeat(-(-height // 6), axis=0).repeat(-(-width // 6), axis=1)
     light = rng.uniform(60, 150) + slope + coarse[:height, :width]
     tint = rng.uniform(-12, 12, size=3)
-    return (light[..., None] + tint).astype(np.int16)
+    scene: NDArray[np.int16] = (light[..., None] + tint).astype(np.int16)
+    return scene
 
 
 def _square(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -143,12 +149,27 @@ def _bar(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 # A shape is where its distance from the centre, in units of its half size, is below one.
-_MASKS = {"square": _square, "disc": _disc, "triangle": _triangle, "cross": _cross, "bar": _bar}
+_DISTANCES = {"square": _square, "disc": _disc, "triangle": _triangle, "cross": _cross, "bar": _bar}
 
 
-def _shape_mask(shape: str, width: int, height: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Inside and border of a shape in the middle of the picture."""
-    half = 0.3 * min(width, height)
-    y, x = np.mgrid[0:height, 0:width]
-    distance = _MASKS[shape]((x + 0.5 - width / 2) / half, (y + 0.5 - height / 2) / half)
-    return distance < 0.92, (distance >= 0.92) & (distance < 1.0)
+def shape_distances(source: tuple[float, float], size: tuple[int, int]) -> dict[str, NDArray[np.float64]]:
+    """Where every shape lies: below 0.92 inside it, from there to 1 on its border.
+
+    Args:
+        source: Width and height of the picture that the shapes were painted in.
+        size: Width and height of the pictures to give, which may have other proportions.
+
+    Returns:
+        For each shape its distance at every pixel's middle, ``[height, width]``.
+    """
+    half = 0.3 * min(source)
+    y, x = np.mgrid[0 : size[1], 0 : size[0]]
+    across = ((x + 0.5) / size[0] - 0.5) * source[0] / half
+    down = ((y + 0.5) / size[1] - 0.5) * source[1] / half
+    return {shape: distance(across, down) for shape, distance in _DISTANCES.items()}
+
+
+def _shape_masks(width: int, height: int) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Inside and border of every shape in the middle of the picture."""
+    distances = shape_distances((width, height), (width, height))
+    return {shape: (far < 0.92, (far >= 0.92) & (far < 1.0)) for shape, far in distances.items()}
