@@ -206,7 +206,7 @@ def test_an_error_inside_a_hook_names_the_plugin_and_keeps_its_own_line():
     def register_tools(register):
         raise KeyError("zoom")
 
-    with pytest.raises(PluginError, match="plugin 'example' .* failed in register_tools: KeyError: 'zoom'") as error:
+    with pytest.raises(PluginError, match=r"plugin 'example' .* failed in register_tools: KeyError: 'zoom'") as error:
         manager(plugin(register_tools=register_tools))
     assert error.value.__cause__.__traceback__.tb_next.tb_frame.f_code.co_name == "register_tools"
 
@@ -236,7 +236,7 @@ def test_an_error_inside_a_hook_names_the_plugin_and_keeps_its_own_line():
 )
 def test_a_gift_that_breaks_its_contract_is_refused(hook, gift, complaint):
     with pytest.raises(PluginError, match=rf"plugin 'example' \(given by the caller\) failed in {hook}: .*{complaint}"):
-        manager(plugin(**{hook: lambda register: gift(register)}))
+        manager(plugin(**{hook: gift}))
 
 
 @pytest.mark.parametrize("hook", ["register_tools", "register_video_readers", "register_judges"])
@@ -404,7 +404,8 @@ def test_the_example_plugin_only_adds_names(example_plugin, run):
 
 def test_the_judge_of_the_example_plugin_judges(example_plugin):
     code = (
-        "import asyncio; from longvt_plugins import create_plugin_manager; from longvt_plugins.judges import JudgeConfig\n"
+        "import asyncio\nfrom longvt_plugins import create_plugin_manager\n"
+        "from longvt_plugins.judges import JudgeConfig\n"
         "judge = create_plugin_manager().judges.get('contains')(JudgeConfig('contains'))\n"
         "print(asyncio.run(judge('Which colour?', 'red', 'It is red')).score)"
     )

@@ -153,5 +153,5 @@ def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path, name, content, co
 def test_a_missing_file_and_an_unknown_format_are_named(tmp_path):
     with pytest.raises(ConfigError, match="no rows file"):
         read_rows(tmp_path / "missing.jsonl")
-    with pytest.raises(ConfigError, match="rows are written as .parquet or .jsonl, not rows.csv"):
+    with pytest.raises(ConfigError, match=r"rows are written as \.parquet or \.jsonl, not rows\.csv"):
         write_rows([], tmp_path / "rows.csv")
