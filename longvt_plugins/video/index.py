@@ -15,7 +15,6 @@ import bisect
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-
 _EARLY = 4
 """Packets by which a mark of damage may precede the data that was lost, since a parser reads ahead."""
 

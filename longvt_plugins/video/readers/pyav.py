@@ -37,6 +37,9 @@ NEAR = 1.0
 ROUNDING = 0.0005
 """Seconds by which a frame may come late, or half a tick where that is less: containers round the times of frames."""
 
+_UNSPECIFIED, _BT601, _FULL_RANGE = 2, 5, 2
+"""FFmpeg's numbers for colour spaces and ranges."""
+
 _WORTH_SEEKING = 3
 """Packets: to decode so few of them costs less than a seek."""
 
@@ -145,7 +148,16 @@ class PyavReader:
 
     def _image(self, frame: Any) -> Image.Image:
         # One converter for all frames: each frame's own would set up the conversion anew, which takes longer than it.
-        image: Image.Image = self._converter.reformat(frame, format="rgb24").to_image()
+        # Left to itself it takes every video for BT.601, so that the colours of HD ones would be off by up to 15.
+        rgb = self._converter.reformat(
+            frame,
+            format="rgb24",
+            src_colorspace=_BT601 if frame.colorspace == _UNSPECIFIED else frame.colorspace,
+            dst_colorspace=_BT601,
+            src_color_range=frame.color_range,
+            dst_color_range=_FULL_RANGE,
+        )
+        image: Image.Image = rgb.to_image()
         turn = _turn(frame)
         return image.transpose(turn) if turn is not None else image
 
