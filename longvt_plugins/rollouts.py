@@ -71,6 +71,7 @@ class Rollout:
         stop_reason: Why it ended.
         model: Who answered.
         versions: What it ran on.
+        error: Why it could not be finished, where ``stop_reason`` is ``"error"``; it is then not to be scored.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Rollout:
     stop_reason: StopReason
     model: str
     versions: dict[str, str] = field(default_factory=versions)
+    error: str | None = None
 
     def __post_init__(self) -> None:
         scores = {name: None if score is None or math.isnan(score) else score for name, score in self.rewards.items()}

@@ -97,6 +97,7 @@ def test_the_columns_on_disk_are_those_of_the_contract(tmp_path):
         "stop_reason": "string",
         "model": "string",
         "versions": "string",
+        "error": "string",
     }
     (record,) = table.to_pylist()
     assert json.loads(record["rewards"]) == {"answer_reward": 1.0, "time_iou_reward": None}

@@ -1,0 +1,371 @@
+"""The one tool loop: a model watches a video, calls tools, reads their replies, and answers.
+
+::
+
+    rollout = await run_agent(backend, row, AgentConfig(max_calls=5), create_plugin_manager())
+    rollout.answer, rollout.windows, rollout.stop_reason      # ('red', [[46.0, 52.0]], 'answered')
+
+Evaluation, single questions and trace generation are thin callers. The messages are those of training:
+the same opening, the same tools, the same replies. Three kinds of failure stay apart: the model's mistake is
+a reply ``Error: ...`` that it reads; a video or server that fails ends this rollout, with its reason and
+without a score; anything else is our bug and is raised. It does not score: judges and rewards do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, get_args
+
+from longvt_plugins.budget import Budget
+from longvt_plugins.chat import ChatBackend, Completion
+from longvt_plugins.conversation import Form, opening_messages
+from longvt_plugins.errors import ChatError, ConfigError, ToolError, VideoError
+from longvt_plugins.plugins import PluginManager, run_tool_call
+from longvt_plugins.rollouts import Rollout, StopReason
+from longvt_plugins.rows import Row
+from longvt_plugins.tools import Tool, ToolContext
+from longvt_plugins.transcript import ERROR_PREFIX, parse_transcript, parse_turn
+from longvt_plugins.types import FunctionCall, Message, ToolCall, text_of
+from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling
+
+if TYPE_CHECKING:
+    from longvt_plugins.types import Block
+
+__all__ = ["AgentConfig", "ChatBackend", "Completion", "oracle_call", "run_agent", "run_agents"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Progress = Callable[[int, int, Rollout], None]
+"""Told after each rollout: how many are done, of how many, and which one it was."""
+
+NOT_JSON = (
+    'a <tool_call> must hold one JSON object with "name" and "arguments", such as '
+    '{"name": "crop_video", "arguments": {...}}'
+)
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """What a rollout shows and allows.
+
+    Args:
+        tools: Names of the tools that are offered in the form ``"tool"``.
+        form: Whether the model calls tools, only thinks, or answers at once.
+        overview: How the whole videos are sampled.
+        crop: How ``crop_video`` samples.
+        max_calls: Tool calls of one rollout; further ones are refused, and the model is told to answer.
+        max_turns: Turns of the model. By default two more than calls: one that may learn that the calls
+            are used up, and one to answer.
+        max_frames: Frames that the tools may return together; None for no limit.
+        max_new_tokens: Longest turn.
+        temperature: 0 takes the likeliest token.
+        seed_thought: What a turn that was written for the model "thought" before its call.
+        prompts_dir: The user's own prompts.
+        reader: Video reader, by name; None is the built-in one.
+        keep_images: Messages of the rollout keep their images instead of references to frames.
+        run: Name of the run, written into every rollout.
+        model: Name of the model, likewise.
+
+    Raises:
+        ConfigError: A value that makes no sense, named.
+    """
+
+    tools: tuple[str, ...] = ("crop_video",)
+    form: Form = "tool"
+    overview: FrameSampling = OVERVIEW
+    crop: FrameSampling = CROP
+    max_calls: int = 5
+    max_turns: int | None = None
+    max_frames: int | None = None
+    max_new_tokens: int = 4096
+    temperature: float = 0.0
+    seed_thought: str = "I look closer at this part."
+    prompts_dir: str | Path | None = None
+    reader: str | None = None
+    keep_images: bool = False
+    run: str = ""
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        if self.form not in get_args(Form):
+            raise ConfigError(f"form must be one of {', '.join(get_args(Form))}, not {self.form!r}")
+        if self.max_calls < 0 or self.turns < 1 or self.max_new_tokens < 1:
+            raise ConfigError(
+                "max_calls must not be negative, max_turns and max_new_tokens be at least 1, not "
+                f"{self.max_calls}, {self.max_turns}, {self.max_new_tokens}"
+            )
+        if self.temperature < 0:
+            raise ConfigError(f"temperature must not be negative, not {self.temperature}")
+
+    @property
+    def turns(self) -> int:
+        """Most turns of the model."""
+        return self.max_calls + 2 if self.max_turns is None else self.max_turns
+
+
+async def run_agent(
+    backend: ChatBackend,
+    row: Row,
+    config: AgentConfig,
+    plugins: PluginManager,
+    *,
+    seed_calls: Sequence[ToolCall] = (),
+    sample: int = 0,
+) -> Rollout:
+    """Answers one question.
+
+    Args:
+        backend: The model.
+        row: The question; its answer and window are never shown to the model.
+        config: What is shown and allowed.
+        plugins: Give tools and video readers.
+        seed_calls: Calls made for the model before its first own turn, a turn each, with real replies.
+        sample: Tells apart rollouts of one row in one run.
+
+    Returns:
+        The rollout. ``stop_reason`` is ``"error"`` where a video could not be read or the model not be
+        asked; it is then not to be scored.
+
+    Raises:
+        UnknownNameError: A tool or reader that is not installed.
+    """
+    start = time.perf_counter()
+    session = _Session(backend, row, config, plugins)
+    error: str | None = None
+    try:
+        stop_reason = await session.run(seed_calls)
+    except (VideoError, ChatError) as failure:
+        stop_reason, error = "error", str(failure)
+    finally:
+        await asyncio.to_thread(session.close)
+    return session.rollout(stop_reason, error, sample, time.perf_counter() - start)
+
+
+async def run_agents(
+    backend: ChatBackend,
+    rows: Iterable[Row],
+    config: AgentConfig,
+    plugins: PluginManager,
+    *,
+    concurrency: int = 16,
+    seed_calls: Callable[[Row], Sequence[ToolCall]] | None = None,
+    progress: Progress | None = None,
+) -> list[Rollout]:
+    """Answers many questions at once.
+
+    Args:
+        backend: The model, shared by all.
+        rows: The questions; one that comes several times is answered as often.
+        config: What is shown and allowed.
+        plugins: Give tools and video readers.
+        concurrency: Rollouts under way at once, each with its videos open.
+        seed_calls: Gives the calls that are made for the model, see :func:`run_agent`.
+        progress: Told after each rollout.
+
+    Returns:
+        One rollout a row, in the order of the rows.
+    """
+    asked = list(rows)
+    slots = asyncio.Semaphore(concurrency)
+    earlier: Counter[str] = Counter()
+    done = 0
+
+    async def answer(row: Row, sample: int) -> Rollout:
+        nonlocal done
+        async with slots:
+            given = seed_calls(row) if seed_calls is not None else ()
+            rollout = await run_agent(backend, row, config, plugins, seed_calls=given, sample=sample)
+        done += 1
+        if progress is not None:
+            progress(done, len(asked), rollout)
+        return rollout
+
+    tasks = []
+    for row in asked:
+        tasks.append(asyncio.create_task(answer(row, earlier[row["id"]])))
+        earlier[row["id"]] += 1
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        # After a bug in one rollout the others are not left running.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def oracle_call(row: Row) -> ToolCall:
+    """A look at the row's own window: what a model would see that always found the right place.
+
+    Raises:
+        ConfigError: The row does not say where its evidence is.
+    """
+    if row["video_segment"] is None:
+        raise ConfigError(f"row {row['id']!r} has no video_segment, so there is no window to look at")
+    # Whole seconds without a fraction, as models write them.
+    start, end = (int(second) if second == int(second) else second for second in row["video_segment"])
+    arguments = {"video_path": next(iter(row["videos"])), "start_time": start, "end_time": end}
+    return ToolCall("call_1", "crop_video", arguments)
+
+
+@dataclass
+class _Session:
+    """One rollout under way."""
+
+    backend: ChatBackend
+    row: Row
+    config: AgentConfig
+    plugins: PluginManager
+    messages: list[Message] = field(default_factory=list)
+    tokens: int = 0
+
+    def __post_init__(self) -> None:
+        config = self.config
+        self.tools: list[Tool] = self.plugins.select_tools(config.tools) if config.form == "tool" else []
+        self.context = ToolContext(
+            self.row["videos"],
+            budget=Budget(max_frames=config.max_frames, max_calls=config.max_calls),
+            crop=config.crop,
+            reader=self.plugins.video_readers.get(config.reader) if config.reader is not None else None,
+        )
+        # A rollout that is cancelled leaves its thread decoding: the videos are closed after it, not under it.
+        self._lock = threading.Lock()
+        self._calls = 0
+
+    async def run(self, seed_calls: Sequence[ToolCall]) -> StopReason:
+        self.messages += await self._in_thread(_opening, self.row["question"], self.row["options"], self.config)
+        for call in seed_calls:
+            await self._add_seed(call)
+        schemas: list[Mapping[str, Any]] = [tool.schema for tool in self.tools]
+        for turns_left in reversed(range(self.config.turns)):
+            completion = await self.backend.complete(
+                self.messages,
+                schemas,
+                max_tokens=self.config.max_new_tokens,
+                temperature=self.config.temperature,
+            )
+            self.tokens += completion.completion_tokens
+            message, malformed = self._normal(completion.message)
+            self.messages.append(message)
+            calls = message.get("tool_calls", [])
+            answered = self._answer_of(message) is not None
+            if not calls and (answered or not malformed):
+                cut_off = completion.stop_reason == "length"
+                return "length" if cut_off and not answered else "answered" if answered else "no_answer"
+            if turns_left == 0:
+                return "max_turns"
+            for entry in calls:
+                await self._add_reply(entry)
+            if malformed:
+                # Behind the others: a reply without an id would be taken for that of a call still open.
+                self.messages.append({"role": "tool", "content": f"{ERROR_PREFIX}{NOT_JSON}"})
+        raise AssertionError("the last turn returns")
+
+    def rollout(self, stop_reason: StopReason, error: str | None, sample: int, seconds: float) -> Rollout:
+        rollout = Rollout.from_messages(
+            self.row,
+            self.messages,
+            run=self.config.run,
+            stop_reason=stop_reason,
+            index=sample,
+            tokens=self.tokens,
+            seconds=seconds,
+            model=self.config.model,
+        )
+        answer = rollout.answer
+        if answer is None and self.messages and self.messages[-1]["role"] == "assistant":
+            answer = self._answer_of(self.messages[-1])
+        return replace(
+            rollout,
+            answer=answer,
+            messages=self.messages if self.config.keep_images else rollout.messages,
+            error=error,
+        )
+
+    def close(self) -> None:
+        with self._lock:
+            self.context.close()
+
+    async def _in_thread(
+        self, function: Callable[Concatenate[ToolContext, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Runs what decodes in a thread, one at a time for this rollout; the other rollouts go on meanwhile."""
+
+        def locked() -> T:
+            with self._lock:
+                return function(self.context, *args, **kwargs)
+
+        return await asyncio.to_thread(locked)
+
+    async def _add_seed(self, call: ToolCall) -> None:
+        entry = call.to_message_entry()
+        content = f"<think>{self.config.seed_thought}</think>"
+        message, _ = self._normal({"role": "assistant", "content": content, "tool_calls": [entry]})
+        self.messages.append(message)
+        for entry in message["tool_calls"]:
+            await self._add_reply(entry)
+
+    async def _add_reply(self, entry: FunctionCall) -> None:
+        content: list[Block] | str
+        name, arguments = entry["function"]["name"], entry["function"]["arguments"]
+        if isinstance(arguments, str):
+            content = f"{ERROR_PREFIX}{name}: the arguments must be a JSON object"
+        else:
+            call = ToolCall(entry["id"], name, arguments)
+            try:
+                content = await self._in_thread(self._call_tool, call)
+            except ToolError as error:
+                content = f"{ERROR_PREFIX}{error}"
+        self.messages.append({"role": "tool", "tool_call_id": entry["id"], "name": name, "content": content})
+
+    def _call_tool(self, context: ToolContext, call: ToolCall) -> list[Block]:
+        return run_tool_call(self.plugins, self.tools, context, call)
+
+    def _normal(self, message: Message) -> tuple[Message, list[str]]:
+        """A turn in its one shape: calls taken out of the text, ids unique in the rollout.
+
+        Returns:
+            The message, and the text of calls that are no JSON.
+        """
+        content = text_of(message)
+        entries = list(message.get("tool_calls") or [])
+        rest, written, malformed = parse_turn(content)
+        if not entries:
+            # A server without a tool parser leaves the calls in the text.
+            content, entries = rest, [call.to_message_entry() for call in written]
+        taken = {entry["id"] for earlier in self.messages for entry in earlier.get("tool_calls", [])}
+        normal: Message = {"role": "assistant", "content": content}
+        for entry in entries:
+            self._calls += 1
+            call_id = entry.get("id")
+            if not call_id or call_id in taken:
+                call_id = next(name for n in range(self._calls, 2**63) if (name := f"call_{n}") not in taken)
+            taken.add(call_id)
+            normal.setdefault("tool_calls", []).append(
+                {"id": call_id, "type": "function", "function": entry["function"]}
+            )
+        return normal, malformed
+
+    def _answer_of(self, message: Message) -> str | None:
+        """The answer that a turn gives: what it tags as one, or all of it where the model answers at once."""
+        tagged = parse_transcript([message]).answer
+        if tagged is None and self.config.form == "non_think":
+            return text_of(message).strip() or None
+        return tagged
+
+
+def _opening(context: ToolContext, question: str, options: Sequence[str] | None, config: AgentConfig) -> list[Message]:
+    return opening_messages(
+        question,
+        context,
+        form=config.form,
+        options=options,
+        overview=config.overview,
+        prompts_dir=config.prompts_dir,
+    )
