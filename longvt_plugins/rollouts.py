@@ -352,10 +352,11 @@ def _record(rollout: Rollout) -> dict[str, Any]:
     record = {column.name: getattr(rollout, column.name) for column in fields(Rollout)}
     record["messages"] = to_references(rollout.messages)
     for name in _JSON_COLUMNS:
-        # ASCII, since a model may write half of a surrogate pair, which UTF-8 has no bytes for.
         record[name] = json.dumps(record[name])
-    if rollout.answer is not None:
-        record["answer"] = rollout.answer.encode("utf-8", "replace").decode()
+    for name, value in record.items():
+        if isinstance(value, str):
+            # Half of a surrogate pair, which a model may write, has no bytes in UTF-8; in the JSON columns it is escaped.
+            record[name] = value.encode("utf-8", "replace").decode()
     return record
 
 

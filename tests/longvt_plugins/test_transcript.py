@@ -4,11 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from longvt_plugins.transcript import MAX_CHARACTERS, Transcript, is_error_reply, parse_transcript, parse_turn
 from longvt_plugins.types import TimeSpan, ToolCall
+
+calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 
 def crop(start=10, end=12, name="crop_video"):
@@ -483,6 +485,7 @@ def check(transcript):
         assert transcript.first_thought == "closed"
 
 
+@calmly
 @given(hostile_text)
 @example("<tool_call>" * 50)
 @example("</answer><answer></think>")
@@ -495,11 +498,13 @@ def test_no_text_breaks_the_parser(text):
     assert all(isinstance(part, str) for part in malformed)
 
 
+@calmly
 @given(st.lists(hostile_message | hostile_json, max_size=5))
 def test_no_message_breaks_the_parser(messages):
     check(parse_transcript(messages))
 
 
+@calmly
 @given(hostile_text)
 def test_what_stands_in_a_reply_never_answers_or_calls(text):
     transcript = parse_transcript([turn(THINK, crop()), reply(text), ANSWER])

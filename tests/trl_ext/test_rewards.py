@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from longvt_plugins.errors import ConfigError
@@ -13,6 +13,8 @@ from trl_ext.rewards import (
     time_recall_reward,
     tool_use_reward,
 )
+
+calmly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 
 def asks(start, end, thought="<think>When?</think>"):
@@ -133,6 +135,7 @@ def test_what_a_tool_or_the_user_says_earns_nothing(answer):
 
 
 @pytest.mark.parametrize("reward", REWARDS)
+@calmly
 @given(
     content=st.none()
     | st.text()
