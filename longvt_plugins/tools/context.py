@@ -57,7 +57,8 @@ class ToolContext:
         """
         if name not in self.videos:
             known = ", ".join(sorted(self.videos)) or "none"
-            raise ToolError(f"there is no video named {name!r}; the videos are: {known}")
+            # Cut, since a model may write anything here, and its own text should not fill its context.
+            raise ToolError(f"there is no video named {str(name)[:80]!r}; the videos are: {known}")
         if name not in self._open:
             self._open[name] = Video.open(self.videos[name], reader=self._reader)
         return self._open[name]

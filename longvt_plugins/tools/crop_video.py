@@ -7,13 +7,13 @@ video, or thinned by the budget, knows what it has seen.
 from __future__ import annotations
 
 from longvt_plugins.errors import ToolError
-from longvt_plugins.hookspecs import hookimpl
+from longvt_plugins.hookspecs import RegisterTool, hookimpl
 from longvt_plugins.tools.context import ToolContext
 from longvt_plugins.types import Block, TimeSpan
 from longvt_plugins.video.sampling import format_seconds
 
 
-def crop_video(ctx: ToolContext, video_path: str, start_time: float, end_time: float) -> list[Block]:
+def crop_video(ctx: ToolContext, video_path: str, start_time: float, end_time: float) -> list[Block]:  # noqa: D417 - ctx is hidden
     """Look closer at a part of the video: returns frames sampled densely between two times.
 
     Args:
@@ -34,14 +34,18 @@ def crop_video(ctx: ToolContext, video_path: str, start_time: float, end_time: f
     wanted = ctx.crop.count(span)
     granted = ctx.budget.grant_frames(wanted)
     frames = video.frames(ctx.crop.times(span, granted), ctx.crop)
-    shown = f"{len(frames)} frames from {format_seconds(span.start)}s to {format_seconds(span.end)}s"
+    shown = f"{_frames(len(frames))} from {format_seconds(span.start)}s to {format_seconds(span.end)}s"
     if end_time > video.duration:
         shown += f" (the video ends at {length}s)"
     if granted < wanted:
-        shown += f" (only {granted} frames were left to show)"
+        shown += f" (thinned: {_frames(granted)} left of the budget)"
     return [ctx.text(f"{shown}:"), *ctx.frames(frames, video=video_path, labels=ctx.crop.labels)]
 
 
+def _frames(count: int) -> str:
+    return f"{count} frame" if count == 1 else f"{count} frames"
+
+
 @hookimpl
-def register_tools(register) -> None:  # type: ignore[no-untyped-def]
+def register_tools(register: RegisterTool) -> None:  # noqa: D103 - the hook's own docstring says it
     register(crop_video)

@@ -75,6 +75,8 @@ class PyavReader:
         self._decoding: Iterator[_Decoded] = iter(())
         self._damages = 0
         self._packets_read = 0
+        # A decoder that was stopped half-way, by a signal or Ctrl-C, must not be trusted to go on from there.
+        self._interrupted = False
         self._open()
         try:
             index = PacketIndex.read(self._container, self._stream)
@@ -166,7 +168,9 @@ class PyavReader:
         wanted = self._index.shown_at(ticks)
         # Long after its frame the picture may truly stand still, or frames may be missing: the next one tells.
         look_past = (ticks - wanted) * self._tick > 2 * self._usual_gap()
-        self._go_to(wanted, look_past)
+        self._interrupted, interrupted = True, self._interrupted
+        self._go_to(wanted, look_past, anew=interrupted)
+        self._interrupted = False
         shown = self._shown
         past_end = ticks >= self._index.end
         # With damage on the way, what is shown may not be what should be.
@@ -184,14 +188,14 @@ class PyavReader:
             f"{self._path}: damaged or cut short; nothing within {NEAR:g} s of {time:g} s can be decoded"
         )
 
-    def _go_to(self, wanted: int, look_past: bool) -> None:
+    def _go_to(self, wanted: int, look_past: bool, *, anew: bool) -> None:
         """Makes ``_shown`` the last frame that is not later than ``wanted``, as far as it can be decoded."""
         place = self._index.key_before(wanted)
         key = self._index.keys[place]
         current = self._shown or self._ahead
         behind = current is not None and current.ticks > wanted
         skips = not self._index.counted and key.ordinal - self._packets_read > _WORTH_SEEKING
-        if behind or skips:
+        if anew or behind or skips:
             self._seek(place)
         self._walk(wanted, look_past)
         # Decoding from a key frame may show nothing yet (gradual refresh, or the key frame is damaged).
@@ -219,7 +223,6 @@ class PyavReader:
 
         keys = self._index.keys
         if not self._index.counted:
-            ordinals = {key.pts: key for key in keys}
             # Some containers seek by presentation time, some by decoding time, and transport streams by guess.
             for offset in (keys[place].pts, keys[place].dts, keys[max(0, place - 1)].dts):
                 try:
@@ -227,8 +230,10 @@ class PyavReader:
                     packet = next((found for found in self._container.demux(self._stream) if found.is_keyframe), None)
                 except FFmpegError:
                     continue
-                landed = ordinals.get(packet.pts) if packet is not None else None
-                if landed is not None and landed.pts <= keys[place].pts:
+                if packet is None or packet.pts is None:
+                    continue
+                landed = keys[self._index.key_before(packet.pts)]
+                if landed.pts == packet.pts <= keys[place].pts:
                     self._start_decoding(landed, packet)
                     return
         self._container.close()
