@@ -355,7 +355,7 @@ def _record(rollout: Rollout) -> dict[str, Any]:
         record[name] = json.dumps(record[name])
     for name, value in record.items():
         if isinstance(value, str):
-            # Half of a surrogate pair, which a model may write, has no bytes in UTF-8; in the JSON columns it is escaped.
+            # Half of a surrogate pair, which a model may write, has no bytes in UTF-8; JSON has escaped its own.
             record[name] = value.encode("utf-8", "replace").decode()
     return record
 
