@@ -17,6 +17,7 @@ the text alone stays at chance, the share of the most frequent answer.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -114,6 +115,14 @@ def _ask_order(text: str, colours: list[str], rng: np.random.Generator) -> Quest
     pairs = [colours, colours[::-1], false, false[::-1]]
     options = [", ".join(pairs[place]) for place in rng.permutation(4)]
     return Question("order", "choice", text, ", ".join(colours), tuple(options))
+
+
+def find_question(text: str) -> tuple[str, str] | None:
+    """Family and shape of the question that a text holds, None if it is none of ours."""
+    for family, template in _TEXTS.items():
+        if found := re.search(re.escape(template).replace(r"\{shape\}", "([a-z]+)"), text):
+            return family, found[1]
+    return None
 
 
 def question_texts(shape: str = "square") -> list[str]:
