@@ -13,7 +13,7 @@ A step takes one record and ends in an outcome, and a bad record never ends a ru
 Built-in steps come in through the same plugin hook as everybody's, ``register_steps``.
 """
 
-from datapipe.records import Dropped, Failed, Kept, Outcome, VideoRecord, video_id
+from datapipe.records import Dropped, Failed, Kept, Outcome, VideoFile, VideoRecord, video_id
 from datapipe.step import Step
 
-__all__ = ["Dropped", "Failed", "Kept", "Outcome", "Step", "VideoRecord", "video_id"]
+__all__ = ["Dropped", "Failed", "Kept", "Outcome", "Step", "VideoFile", "VideoRecord", "video_id"]

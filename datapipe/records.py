@@ -1,4 +1,4 @@
-"""What goes through the pipeline: outcomes of a step, and the record of a video.
+"""What goes through the pipeline: outcomes of a step, and the records of a video.
 
 >>> Dropped("shorter than 10 s")
 Dropped(reason='shorter than 10 s')
@@ -43,6 +43,19 @@ class Failed:
 
 Outcome: TypeAlias = Kept[T] | Dropped | Failed
 """What a step makes of one record."""
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A file that nobody has opened yet.
+
+    Attributes:
+        path: The file.
+        place: Where it lies in its collection, see :func:`video_id`; None takes ``path`` as it is written.
+    """
+
+    path: str
+    place: str | None = None
 
 
 @dataclass(frozen=True)

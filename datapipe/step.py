@@ -91,18 +91,15 @@ def _check(wanted: Any, value: object, what: str) -> Any:
     from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
     try:
-        adapter = TypeAdapter(wanted)
+        # By way of JSON, strictly: lists may become tuples and texts paths, but nothing else is guessed.
+        return TypeAdapter(wanted).validate_json(json.dumps(value), strict=True)
     except (PydanticUndefinedAnnotation, PydanticUserError) as error:
         raise PluginError(f"{what}: a type hint cannot be checked: {one_line(error)}") from error
-    try:
-        # By way of JSON, strictly: lists may become tuples and texts paths, but nothing else is guessed.
-        return adapter.validate_json(json.dumps(value), strict=True)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, ValidationError):
-            faults = "; ".join(f"{_place(fault['loc'])}{_fault(fault)}" for fault in error.errors())
-        else:
-            faults = one_line(error)
+    except ValidationError as error:
+        faults = "; ".join(f"{_place(fault['loc'])}{_fault(fault)}" for fault in error.errors())
         raise ConfigError(f"{what}: {faults}") from None
+    except (TypeError, ValueError) as error:  # from json.dumps: YAML has dates, for one
+        raise ConfigError(f"{what}: {one_line(error)}") from None
 
 
 def _place(location: tuple[int | str, ...]) -> str:

@@ -11,17 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NotRequired, TypedDict
 
-from datapipe.records import Dropped, Kept, Outcome, VideoRecord, video_id
+from datapipe.records import Dropped, Kept, Outcome, VideoFile, VideoRecord, video_id
 from datapipe.step import Step
-
-
-class VideoFile(TypedDict):
-    """A file, and optionally its ``place`` in its collection, from which the id is made."""
-
-    path: str
-    place: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -39,14 +31,14 @@ class ProbeVideo(Step[str | VideoFile, VideoRecord]):
         """A file that cannot be read is a failure, one that is too short is dropped."""
         from longvt_plugins.video import Video
 
-        file: VideoFile = {"path": record} if isinstance(record, str) else record
-        path = Path(file["path"]).absolute()
+        file = VideoFile(record) if isinstance(record, str) else record
+        path = Path(file.path).absolute()
         with Video.open(path) as video:
             if video.duration < self.min_seconds:
                 return Dropped(f"shorter than {self.min_seconds:g} s")
             return Kept(
                 VideoRecord(
-                    id=video_id(path, file.get("place", file["path"])),
+                    id=video_id(path, file.place or file.path),
                     path=str(path),
                     duration=video.duration,
                     width=video.width,
