@@ -127,6 +127,18 @@ class OfflineReader:
         thought = f"<think>{' '.join(thoughts)}</think>" if dialogue.thinks else ""
         return {"role": "assistant", "content": f"{thought}<answer>{answer}</answer>"}
 
+    def knows(self, messages: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the frames of a conversation show what its question asks for, so that nothing is guessed.
+
+        Raises:
+            ChatError: The messages cannot be read.
+        """
+        dialogue = read_dialogue(messages)
+        if dialogue.family is None:
+            return False
+        watched = _Watched(dialogue)
+        return (watched.shown_span() if dialogue.family == "when" else _answer(watched)) is not None
+
     def _next_window(self, watched: _Watched) -> tuple[float, float] | None:
         """Where to look next, None when enough was seen or nothing is left to look at."""
         turn = len(watched.replies)
