@@ -25,7 +25,7 @@ def read_source(path: str | Path) -> list[Any]:
 
     Args:
         path: A folder (searched with its sub-folders, in the order of the names), a ``.jsonl`` file, or a
-            text file. Relative paths lie beside the file.
+            text file. A relative ``path`` lies beside the file; the rest of a JSON record is not touched.
 
     Raises:
         ConfigError: Nothing there, nothing in it, or a faulty line, by its number.
@@ -53,19 +53,18 @@ def _lines(path: Path) -> Iterator[Any]:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
-            value: Any = line.strip()
-            if path.suffix == ".jsonl":
-                try:
-                    value = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise ConfigError(f"{path}, line {number} is not JSON: {error}") from None
+            if path.suffix != ".jsonl":
+                yield _placed({"path": line.strip()}, path.parent)
+                continue
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ConfigError(f"{path}, line {number} is not JSON: {error}") from None
             yield _placed(value, path.parent)
 
 
 def _placed(value: Any, folder: Path) -> Any:
-    """A relative path becomes an absolute one, and is remembered as the place."""
-    if isinstance(value, str):
-        return {"path": str((folder / value).absolute()), "place": value}
+    """A relative ``path`` becomes an absolute one, and is remembered as the place."""
     if isinstance(value, dict) and isinstance(value.get("path"), str) and not Path(value["path"]).is_absolute():
         return {"place": value["path"], **value, "path": str((folder / value["path"]).absolute())}
     return value

@@ -90,7 +90,7 @@ def test_kept_records_are_the_input_of_the_next_step(run, videos, tmp_path, exam
 
 
 def test_jsonl_with_relative_paths_lies_beside_its_videos(run, videos, tmp_path):
-    (videos / "list.jsonl").write_text('{"path": "a/talk.mp4"}\n"b/talk.mp4"\n')
+    (videos / "list.jsonl").write_text('{"path": "a/talk.mp4"}\n{"path": "b/talk.mp4", "language": "en"}\n')
     run("datapipe", "step", "probe_video", "--input", videos / "list.jsonl", "--output", tmp_path / "out")
     assert [record["path"] for record in read(tmp_path / "out" / "kept.jsonl")] == [
         *(str(videos / "a/talk.mp4"), str(videos / "b/talk.mp4"))

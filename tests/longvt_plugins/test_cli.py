@@ -197,6 +197,80 @@ def test_a_wrong_call_is_one_clear_line_and_exit_code_2(run, args, complaint):
     assert not Path("o").exists()
 
 
+ECHO = '''
+from typing import Literal
+
+from longvt_plugins import ToolContext, hookimpl
+
+
+def echo(
+    ctx: ToolContext, label: str, boxes: list[int] | None = None, note: str | None = None,
+    mode: Literal["fast", "exact"] = "fast", share: float = 0.5, out: bool = False,
+) -> str:
+    """Say what was given; 100% of it.
+
+    Args:
+        label: A label.
+        boxes: Some boxes.
+        note: A note.
+        mode: Which way.
+        share: How much, at most 100%.
+        out: Named like an option of the command itself.
+    """
+    return repr((label, boxes, note, mode, share, out))
+
+
+@hookimpl
+def register_tools(register):
+    register(echo)
+'''
+
+
+@pytest.fixture
+def echo_plugin(tmp_path) -> Path:
+    info = tmp_path / "site" / "longvt_echo-0.1.dist-info"
+    info.mkdir(parents=True)
+    (tmp_path / "site" / "longvt_echo.py").write_text(ECHO)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: longvt-echo\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text("[longvt]\necho = longvt_echo\n")
+    return tmp_path / "site"
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        (["--label", "12"], ("12", None, None, "fast", 0.5, False)),
+        (["--label", "true", "--share", "-0.1", "--boxes", "[1, 2]"], ("true", [1, 2], None, "fast", -0.1, False)),
+        (["--label", "", "--note", "two words", "--mode", "exact"], ("", None, "two words", "exact", 0.5, False)),
+        (["--label", "x", "--tool-out", "true"], ("x", None, None, "fast", 0.5, True)),
+    ],
+)
+def test_options_are_typed_as_the_schema_says(run, tmp_path, echo_plugin, options, given):
+    done = run("longvt", "tool", "echo", *options, "--out", tmp_path / "out", path=echo_plugin)
+    assert done.stdout == f"{given!r}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--label", "x", "--mode", "slow"], "'mode': input should be 'fast' or 'exact', not 'slow'"),
+        (["--label", "x", "--boxes", "1,2"], "argument --boxes: '1,2' is not of type array|null"),
+        (["--label", "x", "--share", "half"], "argument --share: 'half' is not of type number"),
+        ([], "the following arguments are required: --label"),
+        (["--label", "x", "video.mp4"], "unrecognized arguments: video.mp4"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(run, tmp_path, echo_plugin, options, complaint):
+    done = run("longvt", "tool", "echo", *options, "--out", tmp_path / "o", path=echo_plugin, code=2)
+    assert complaint in done.stderr
+
+
+def test_a_tools_own_help_shows_its_parameters(run, echo_plugin):
+    text = run("longvt", "tool", "echo", "--help", path=echo_plugin).stdout
+    assert "--share number" in text
+    assert "How much, at most 100%." in text
+
+
 def test_out_that_is_a_file_is_refused(run, video, tmp_path):
     out = tmp_path / "taken"
     out.touch()
