@@ -35,6 +35,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "plugins": Command("longvt_plugins.commands.plugins", "list the plugins and what they give"),
+    "synth": Command("longvt_plugins.commands.synth", "make a synthetic long-video world with known answers"),
     "tool": Command("longvt_plugins.commands.tool", "run one tool on a video file, as a model would call it"),
 }
 

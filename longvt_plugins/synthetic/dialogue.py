@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 1 << 24
 """Larger images are refused before they are decoded."""
 
+_LONGEST_QUESTION = 20_000
+"""Only the end of what was asked is searched, since the question comes last."""
+
 # Alone or on a line of its own: "8 frames from 36s to 54s:" is no label.
 _LABEL = re.compile(r"(?:\A|\n)\s*[\[(<]?(\d{1,9}(?:\.\d{1,3})?) ?s(?:econds)?[\])>]?:?\s*\Z")
 _LENGTH = re.compile(r"(\S{1,200}) lasts (\d{1,9}(?:\.\d{1,3})?) s\b")
@@ -92,7 +95,6 @@ def read_dialogue(messages: Sequence[Mapping[str, Any]]) -> Dialogue:
         role = message.get("role")
         if role == "assistant":
             replies.append([])
-            continue
         texts: list[str] = []
         frames = replies[-1] if replies else overview
         previous: str | Image.Image = ""
@@ -107,7 +109,7 @@ def read_dialogue(messages: Sequence[Mapping[str, Any]]) -> Dialogue:
             thinks |= "<think>" in "".join(texts)
         elif not replies:
             asked += texts
-    question = "\n".join(text for text in asked if not _LABEL.fullmatch(text.strip()))
+    question = "\n".join(text for text in asked if not _LABEL.fullmatch(text.strip()))[-_LONGEST_QUESTION:]
     family, shape = find_question(question) or (None, "")
     length = _LENGTH.search(question)
     return Dialogue(

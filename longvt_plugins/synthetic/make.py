@@ -32,6 +32,9 @@ VIDEO_NAME = "video_1.mp4"
 
 SOURCE = "longvt_synthetic"
 
+VERSION = 2
+"""Of the worlds that this code draws: an older folder is another world, since its answers would not fit."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -45,9 +48,7 @@ class Item:
     rows: tuple[Row, ...]
 
 
-def plan_split(
-    preset: Preset, split: str, videos: int, seed: int, families: tuple[str, ...] = FAMILIES
-) -> list[Item]:
+def plan_split(preset: Preset, split: str, videos: int, seed: int, families: tuple[str, ...] = FAMILIES) -> list[Item]:
     """Draws the scripts and rows of a split; writes nothing.
 
     Args:
@@ -63,13 +64,24 @@ def plan_split(
     import numpy as np
 
     check_families(families)
+    # Answers take turns; the turns are shuffled, or the number in a row's id would tell its answer.
+    turns = {
+        family: np.random.default_rng(derive_seed(preset.name, seed, split, family)).permutation(
+            -(-videos // len(families)) * preset.events
+        )
+        for family in families
+    }
     items = []
     for number in range(videos):
         family, turn = families[number % len(families)], number // len(families)
         own = derive_seed(preset.name, seed, split, number)
         rng = np.random.default_rng([own, 2])
-        script = draw_script(preset, own, draw_flashes(family, turn, rng), SEEN[family])
-        rows = tuple(_row(preset, split, number, seed, family, script, place, rng) for place in range(len(script.events)))
+        mine = turns[family][turn * preset.events : (turn + 1) * preset.events]
+        flashes = tuple(draw_flashes(family, int(place), rng) for place in mine)
+        script = draw_script(preset, own, flashes, SEEN[family])
+        rows = tuple(
+            _row(preset, split, number, seed, family, script, place, rng) for place in range(len(script.events))
+        )
         items.append(Item(split, number, script, rows))
     return items
 
@@ -99,7 +111,7 @@ def make_world(
         ConfigError: The folder holds another world.
     """
     folder = Path(folder)
-    _claim(folder, {"preset": preset.name, "seed": seed, "families": list(families), "splits": dict(splits)})
+    _claim(folder, preset, splits, seed, families)
     planned = {split: plan_split(preset, split, count, seed, families) for split, count in splits.items()}
     items = [item for split in planned.values() for item in split]
     waiting = [item for item in items if not _video_path(folder, item.split, item.number).is_file()]
@@ -113,6 +125,20 @@ def make_world(
         write_rows(rows, folder / f"{split}.parquet")
 
 
+def count_missing(
+    folder: str | Path, preset: Preset, splits: Mapping[str, int], seed: int, families: tuple[str, ...] = FAMILIES
+) -> int:
+    """How many videos :func:`make_world` would still have to write into a folder, which is this world's from now on.
+
+    Raises:
+        ConfigError: The folder holds another world.
+    """
+    folder = Path(folder)
+    _claim(folder, preset, splits, seed, families)
+    files = (_video_path(folder, split, number) for split, count in splits.items() for number in range(count))
+    return sum(not file.is_file() for file in files)
+
+
 def estimate(preset: Preset, videos: int, processes: int = 2) -> tuple[float, float]:
     """What a world will cost, measured by rendering a few seconds of one video.
 
@@ -122,10 +148,12 @@ def estimate(preset: Preset, videos: int, processes: int = 2) -> tuple[float, fl
     import tempfile
     from dataclasses import replace
 
+    import av  # noqa: F401  # what is loaded once is not counted for every video
+
     from longvt_plugins.synthetic.render import write_video
 
-    script = draw_script(preset, 0, ("red",))
-    sample = replace(script, duration=min(script.duration, 40 / preset.fps), cuts=(0.0,))
+    script = draw_script(preset, 0, (("red",),) * preset.events)
+    sample = replace(script, duration=min(script.duration, 200 / preset.fps), cuts=(0.0,))
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         write_video(sample, Path(folder, "sample.mp4"))
@@ -169,30 +197,49 @@ def _video_path(folder: Path, split: str, number: int) -> Path:
     return folder / "videos" / split / f"{number:05d}.mp4"
 
 
-def _claim(folder: Path, world: dict[str, Any]) -> None:
+def _claim(folder: Path, preset: Preset, splits: Mapping[str, int], seed: int, families: tuple[str, ...]) -> None:
     """A folder holds one world: a second one must not mix its videos into it."""
+    drawn = {"preset": preset.name, "seed": seed, "families": list(families), "splits": dict(splits)}
+    world = {"version": VERSION, **drawn}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be a folder: {error.strerror}") from error
     manifest = folder / "world.json"
     if manifest.is_file():
-        found = json.loads(manifest.read_text(encoding="utf-8"))
+        try:
+            found = json.loads(manifest.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ConfigError(f"{manifest} is not JSON ({error}); choose another folder") from None
         if found != world:
             raise ConfigError(f"{folder} holds another world ({json.dumps(found)}); choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest.write_text(json.dumps(world), encoding="utf-8")
+    else:
+        _write_text(manifest, json.dumps(world))
+    # A run that was killed leaves the file that it was writing.
+    for unfinished in folder.glob("videos/*/.*.mp4"):
+        unfinished.unlink()
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
 
 
 def _render(folder: Path, item: Item) -> None:
     from longvt_plugins.synthetic.render import write_video
 
     truth = folder / "scripts" / item.split / f"{item.number:05d}.json"
-    truth.parent.mkdir(parents=True, exist_ok=True)
-    truth.write_text(json.dumps(asdict(item.script)), encoding="utf-8")
+    _write_text(truth, json.dumps(asdict(item.script)))
     write_video(item.script, _video_path(folder, item.split, item.number))
 
 
 def _render_all(folder: Path, items: list[Item], processes: int) -> Iterable[None]:
     if processes <= 1 or len(items) < 2 * processes:
         for item in items:
-            yield _render(folder, item)
+            _render(folder, item)
+            yield
         return
     # Spawned, not forked: a parent that has started threads (torch has) cannot be forked safely.
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:

@@ -159,13 +159,15 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def draw_script(preset: Preset, seed: int, flashes: tuple[str, ...], seen: tuple[int, ...] = (1, 2)) -> Script:
+def draw_script(
+    preset: Preset, seed: int, flashes: tuple[tuple[str, ...], ...], seen: tuple[int, ...] = (1, 2)
+) -> Script:
     """Draws what happens in one video.
 
     Args:
         preset: Its kind.
-        seed: Everything but the flashes of the first event is drawn from it.
-        flashes: Colours of the first event's flashes, in order: the questions decide these.
+        seed: Everything but the colours of the flashes is drawn from it.
+        flashes: For each event the colours of its flashes, in order: the questions decide these.
         seen: In how many overview frames an event may be seen, drawn evenly; one more than that many
             flashes fit into it. It must not depend on the answer.
 
@@ -182,10 +184,11 @@ def draw_script(preset: Preset, seed: int, flashes: tuple[str, ...], seen: tuple
     events = []
     free = frames // preset.events
     for number in range(preset.events):
-        colours = flashes if number == 0 else tuple(str(c) for c in rng.choice(list(COLOURS), size=len(flashes)))
         frames_seen = int(rng.choice(seen))
         events.append(
-            _draw_event(rng, preset, shapes[number], colours, gap, frames_seen, number * free, (number + 1) * free - 1)
+            _draw_event(
+                rng, preset, shapes[number], flashes[number], gap, frames_seen, number * free, (number + 1) * free - 1
+            )
         )
     cuts = [0.0]
     while (cut := cuts[-1] + _snap(rng.uniform(*preset.scene_seconds), preset.fps)) < duration:
@@ -212,7 +215,9 @@ def _draw_event(
     )
     # One gap holds one flash, so that a crop of a single gap can tell each of them apart.
     gaps = sorted(int(g) for g in rng.choice(seen + 1, size=len(colours), replace=False))
-    flashes = tuple(Flash(colour, _draw_flash(rng, preset, before + g, gap, hint)) for colour, g in zip(colours, gaps, strict=True))
+    flashes = tuple(
+        Flash(colour, _draw_flash(rng, preset, before + g, gap, hint)) for colour, g in zip(colours, gaps, strict=True)
+    )
     return Event(shape, hint, flashes)
 
 
@@ -235,11 +240,7 @@ def _draw_distractors(
     asked = {event.shape for event in events}
     shape = shape if shape not in asked else "bar"
     taken = [TimeSpan(event.hint.start - 3 * gap, event.hint.end + 3 * gap) for event in events]
-    free = [
-        number
-        for number in range(frames - 1)
-        if all((number + 0.5) * gap not in span for span in taken)
-    ]
+    free = [number for number in range(frames - 1) if all((number + 0.5) * gap not in span for span in taken)]
     wanted = min(len(free), math.ceil(frames / 8))
     chosen = sorted(int(g) for g in rng.choice(free, size=wanted, replace=False)) if free else []
     return tuple(
