@@ -85,6 +85,7 @@ class PyavReader:
             self._index = index
             self._tick = float(self._stream.time_base)
             self._end = max(index.end, self._promised_end())
+            self._holes = self._find_holes()
             self._seek(0)
             self._width, self._height = self._image(self._first_frame()).size
         except BaseException:
@@ -134,12 +135,23 @@ class PyavReader:
     def _promised_end(self) -> int:
         """Ticks at which the file's header says that the video ends, if its packets end much earlier; else 0."""
         stream, index = self._stream, self._index
-        if self._container.format.name == "avi" or "mp4" in self._container.format.name:
+        if self._container.format.name == "avi" or self._is_mp4():
             # An edit list shortens the video rightly; a cut file has fewer packets than its header counts too.
             promised = index.start + (stream.duration or 0) if index.packets < stream.frames else 0
         else:
             promised = round(_matroska_seconds(stream.metadata.get("DURATION", "")) / self._tick)
         return promised if (promised - index.end) * self._tick > NEAR else 0
+
+    def _find_holes(self) -> list[tuple[int, float]]:
+        index, second = self._index, math.ceil(1 / self._tick)
+        holes = [] if self._is_mp4() else index.holes(second)
+        if self._end > index.end:
+            # What a cut takes away is not only the end: of the last frames, some were stored after later ones.
+            holes.append((index.times[-1] - second, math.inf))
+        return holes
+
+    def _is_mp4(self) -> bool:
+        return "mp4" in self._container.format.name
 
     def _usual_gap(self) -> float:
         return (self._index.end - self._index.start) * self._tick / len(self._index.times)
@@ -176,7 +188,8 @@ class PyavReader:
         # With damage on the way, what is shown may not be what should be.
         sure = shown is not None and ((shown.ticks == wanted and not look_past) or self._damages == shown.damages)
         if shown is not None and sure and not past_end:
-            return self._frame(shown, exact=shown.sound)
+            in_hole = any(start <= ticks < end for start, end in self._holes)
+            return self._frame(shown, exact=shown.sound and not in_hole)
         near = [
             (abs(ticks - candidate.ticks), candidate) for candidate in (shown, self._ahead) if candidate is not None
         ]
