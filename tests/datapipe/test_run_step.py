@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +63,30 @@ def test_a_bug_ends_the_run_and_what_was_done_before_is_on_disk(tmp_path):
         run(tmp_path, 1, 2, 9, 3)
     assert (tmp_path / "out" / "kept.jsonl").read_text("utf-8") == '"«1»"\n'
     assert json.loads((tmp_path / "out" / "dropped.jsonl").read_text()) == {"record": 2, "reason": "even"}
+
+
+KILLED = """
+import os
+from dataclasses import dataclass
+from datapipe import Kept, Step
+from datapipe.run_step import run_step
+
+@dataclass(frozen=True)
+class Die(Step[int, int]):
+    name, version = "die", 1
+
+    def process(self, record: int):
+        return Kept(record) if record < 3 else os._exit(9)
+
+run_step(Die(), "in.jsonl", "out")
+"""
+
+
+def test_a_run_that_is_killed_keeps_every_record_that_was_done(tmp_path):
+    (tmp_path / "in.jsonl").write_text("1\n2\n3\n4\n")
+    done = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
+    assert done.returncode == 9
+    assert (tmp_path / "out" / "kept.jsonl").read_text() == "1\n2\n"
 
 
 def test_a_configuration_with_paths_can_be_written_down(tmp_path):
