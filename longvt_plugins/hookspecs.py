@@ -25,21 +25,24 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class RegisterTool(Protocol):
-    """``register(function, name=None)``: the function is checked at once, see :class:`Tool`."""
+    """``register(function, name=None)``."""
 
-    def __call__(self, function: Callable[..., Any], name: str | None = None) -> None: ...
+    def __call__(self, function: Callable[..., Any], name: str | None = None) -> None:
+        """Takes a function, checked at once as :class:`~longvt_plugins.tools.Tool` says."""
 
 
 class RegisterNamed(Protocol):
     """``register(name, factory)``."""
 
-    def __call__(self, name: str, factory: Any) -> None: ...
+    def __call__(self, name: str, factory: Any) -> None:
+        """Takes a class or function under a name."""
 
 
 class RegisterStep(Protocol):
-    """``register(step_class)``; its name and version are class attributes."""
+    """``register(step_class)``."""
 
-    def __call__(self, step: type) -> None: ...
+    def __call__(self, step: type) -> None:
+        """Takes a class whose name and version are class attributes."""
 
 
 @hookspec

@@ -1,4 +1,4 @@
-"""What tests of several packages need: the example plugin, really installed; our commands as processes; small videos."""
+"""What tests of several packages need: the example plugin installed, our commands as processes, small videos."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ def run() -> Run:
     """Runs ``run("longvt", "plugins", path=site, env={...})`` as a process of its own."""
 
     def run(
-        program: str, *args: str | Path, path: Path | None = None, env: dict[str, str] | None = None, code: int | None = 0
+        program: str,
+        *args: str | Path,
+        path: Path | None = None,
+        env: dict[str, str] | None = None,
+        code: int | None = 0,
     ) -> subprocess.CompletedProcess[str]:
         module = {"longvt": "longvt_plugins.cli", "datapipe": "datapipe.cli"}[program]
         ours = {name: value for name, value in os.environ.items() if not name.startswith("LONGVT_")}
