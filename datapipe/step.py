@@ -80,8 +80,12 @@ class Step(ABC, Generic[In, Out]):
 
         Raises:
             ConfigError: The value is no such record; every fault after its path.
+            PluginError: The type is not known when the program runs.
         """
-        hints = get_type_hints(cls.process)
+        try:
+            hints = get_type_hints(cls.process)
+        except NameError as error:  # imported for type checkers alone
+            raise PluginError(f"step {cls.name!r}: a type hint of process cannot be resolved: {error}") from error
         wanted = next((hint for name, hint in hints.items() if name != "return"), Any)
         return _check(wanted, value, f"record for step {cls.name!r}")
 

@@ -125,6 +125,20 @@ def test_a_step_whose_types_cannot_be_checked_says_so():
         Odd.from_config({})
 
 
+def test_a_record_type_that_only_type_checkers_import_is_named():
+    @dataclass(frozen=True)
+    class Blind(Step[str, str]):
+        name, version = "be_blind", 1
+
+        def process(self, record: NotImported) -> Outcome[str]:  # noqa: F821
+            return Kept(record)
+
+    with pytest.raises(
+        PluginError, match="step 'be_blind': a type hint of process cannot be resolved: .*'NotImported'"
+    ):
+        Blind.read_record("a")
+
+
 def test_a_step_without_process_cannot_be_made():
     @dataclass(frozen=True)
     class Idle(Step[str, str]):
