@@ -134,7 +134,7 @@ def test_a_record_type_that_only_type_checkers_import_is_named():
             return Kept(record)
 
     with pytest.raises(
-        PluginError, match="step 'be_blind': a type hint of process cannot be resolved: .*'NotImported'"
+        PluginError, match=r"step 'be_blind': a type hint of process cannot be resolved: .*'NotImported'"
     ):
         Blind.read_record("a")
 
