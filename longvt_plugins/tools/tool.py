@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 ToolFunction = Callable[..., Any]
 
+_FAULTS_TOLD = 5
+
 _SNAKE_CASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -174,14 +176,16 @@ def _json_schema(model: type[BaseModel], described: dict[str, str], names: list[
 def _faults(errors: Iterable[Any], model: type[BaseModel]) -> str:
     told = []
     for error in errors:
-        place = ".".join(str(part) for part in error["loc"])
+        place = ".".join(str(part) for part in error["loc"])[:80]
         if error["type"] == "extra_forbidden":
             told.append(f"unknown argument {place!r} (the arguments are: {', '.join(model.model_fields)})")
         elif error["type"] == "missing":
             told.append(f"{place!r} is missing")
         else:
             told.append(f"{place!r}: {error['msg'][0].lower()}{error['msg'][1:]}, not {str(error['input'])[:80]!r}")
-    return "; ".join(told)
+    # A few are enough to correct a call, and the model's own text should not fill its context.
+    more = [f"and {len(told) - _FAULTS_TOLD} more faults"] if len(told) > _FAULTS_TOLD else []
+    return "; ".join(told[:_FAULTS_TOLD] + more)
 
 
 def _as_blocks(result: object, name: str) -> list[Block]:

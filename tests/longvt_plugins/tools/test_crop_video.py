@@ -116,6 +116,13 @@ def test_a_mistake_of_the_model_is_told_to_it_in_one_short_line(video, arguments
     assert len(message) < 300
 
 
+def test_a_flood_of_faults_is_cut_short(video):
+    flood = {f"argument_{number}" * 100: number for number in range(1000)}
+    with pytest.raises(ToolError, match="and 996 more faults") as told:
+        call_tool(crop_video, video, start_time="1", **flood | {"end_time": 2})
+    assert len(str(told.value)) < 1200
+
+
 def test_the_path_of_the_file_is_no_name_for_it(video):
     with pytest.raises(ToolError, match=r"the videos are: video_1\.mp4"):
         call_tool(crop_video, video, video_path=str(video), start_time=1, end_time=2)
