@@ -1,0 +1,1 @@
+"""Benchmarks: a folder of YAML each, and what they share."""

@@ -1,0 +1,121 @@
+"""How the values of single questions become a task's numbers.
+
+>>> mean([1.0, None, 0.0])
+0.5
+>>> mean([None]) is None
+True
+
+A None is a question without a verdict: it is left out here and counted elsewhere (``failed``,
+``no_verdict``), never taken for 0. lmms-eval's own ``mean`` ends the run at the first None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from longvt_plugins.conversation import Form
+
+RESAMPLES = 2000
+"""Of the bootstrap; its seed is fixed, so that an interval can be computed again."""
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Mean of those that there are; None if there are none."""
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present else None
+
+
+def total(values: Sequence[float | None]) -> int:
+    """Sum of whole numbers."""
+    return int(sum(value or 0 for value in values))
+
+
+def ci_low(values: Sequence[float | None]) -> float | None:
+    """Lower end of the 95 % interval of the mean."""
+    return _bootstrap(values, 2.5)
+
+
+def ci_high(values: Sequence[float | None]) -> float | None:
+    """Upper end of the 95 % interval of the mean."""
+    return _bootstrap(values, 97.5)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a task.
+
+    Attributes:
+        aggregate: From the values of the questions to the number.
+        higher_is_better: None where neither is.
+        tools_only: It says nothing where the model has no tools.
+        tags_only: It says nothing where the model answers at once.
+    """
+
+    aggregate: Callable[[Sequence[Any]], Any]
+    higher_is_better: bool | None = None
+    tools_only: bool = False
+    tags_only: bool = False
+
+
+METRICS = {
+    "accuracy": Metric(mean, True),
+    "accuracy_ci_low": Metric(ci_low, True),
+    "accuracy_ci_high": Metric(ci_high, True),
+    "format": Metric(mean, True, tags_only=True),
+    "iou": Metric(mean, True, tools_only=True),
+    "calls": Metric(mean, tools_only=True),
+    "refused_calls": Metric(mean, False, tools_only=True),
+    "frames": Metric(mean),
+    "tokens": Metric(mean),
+    "seconds": Metric(mean, False),
+    "cut_off": Metric(mean, False),
+    "scored": Metric(total, True),
+    "failed": Metric(total, False),
+    "no_verdict": Metric(total, False),
+}
+"""Every number of our tasks; beside them each source of rows has an accuracy of its own."""
+
+
+def source_metric(source: str) -> str:
+    """Name of the accuracy on the rows of one source."""
+    return f"accuracy/{source}"
+
+
+def metric_list(form: Form, sources: Iterable[str]) -> list[dict[str, Any]]:
+    """The metrics of a task, as its YAML would list them.
+
+    Args:
+        form: Metrics that say nothing about it are left out.
+        sources: Of the task's rows; a single one needs no number of its own.
+    """
+    metrics = {name: METRICS[name] for name in metric_names(form)}
+    named = sorted({source for source in sources if source})
+    if len(named) > 1:
+        metrics |= {source_metric(source): METRICS["accuracy"] for source in named}
+    return [
+        {"metric": name, "aggregation": metric.aggregate, "higher_is_better": metric.higher_is_better}
+        for name, metric in metrics.items()
+    ]
+
+
+def metric_names(form: Form) -> list[str]:
+    """The metrics that say something about this form."""
+    return [
+        name
+        for name, metric in METRICS.items()
+        if not (metric.tools_only and form != "tool") and not (metric.tags_only and form == "non_think")
+    ]
+
+
+def _bootstrap(values: Sequence[float | None], percentile: float) -> float | None:
+    import numpy as np
+
+    present = np.array([value for value in values if value is not None], dtype=float)
+    if not present.size:
+        return None
+    rng = np.random.default_rng(0)
+    # One resample at a time: all at once would be a table of thousands of questions times as many resamples.
+    means = [rng.choice(present, present.size).mean() for _ in range(RESAMPLES)]
+    return float(np.percentile(means, percentile))
