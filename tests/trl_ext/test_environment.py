@@ -1,0 +1,272 @@
+"""Environments over real videos: what a rollout sees, what calls give, and where failures go."""
+
+import inspect
+import json
+import logging
+from typing import ClassVar
+
+import pytest
+
+from longvt_plugins import ToolContext, ToolError, hookimpl
+from longvt_plugins.errors import ConfigError, UnknownNameError, VideoError
+from longvt_plugins.testing import images, plugin_manager, read_stamp, seconds_shown
+from longvt_plugins.transcript import is_error_reply, parse_transcript
+from trl_ext.environment import EnvironmentBug, EnvironmentConfig, make_environment
+
+SMALL = {"overview_max_frames": 4, "overview_max_pixels": 56 * 56, "crop_max_pixels": 56 * 56}
+
+
+class ManyTools:
+    """Tools with what transformers' own schemas cannot express, and some that go wrong."""
+
+    calls: ClassVar[list] = []
+
+    @hookimpl
+    def register_tools(self, register):
+        def count_frames(ctx: ToolContext, video_path: str, at_most: int | None = None, exact: bool = False) -> str:
+            """Count the frames of a video. Raises: nothing.
+
+            Args:
+                video_path: Name of the video.
+                at_most: Stop here: at this number.
+                exact: Whether to count each.
+            """
+            return f"{ctx.open(video_path).duration} {at_most} {exact}"
+
+        def break_down(ctx: ToolContext) -> str:
+            """Break."""
+            return str(1 / 0)
+
+        def find_damage(ctx: ToolContext) -> str:
+            """Meet a video that cannot be read."""
+            raise VideoError("moov atom not found in /secret/path.mp4")
+
+        for function in (count_frames, break_down, find_damage):
+            register(function)
+
+    @hookimpl
+    def tool_called(self, call, outcome):
+        self.calls.append((call.name, outcome))
+
+
+@pytest.fixture
+def plugins():
+    ManyTools.calls.clear()
+    return plugin_manager(ManyTools())
+
+
+@pytest.fixture
+def environment(plugins, columns):
+    tools = ["crop_video", "count_frames", "break_down", "find_damage"]
+    environment = make_environment(EnvironmentConfig(tools=tools, **SMALL), plugins)()
+    environment.reset(**columns)
+    return environment
+
+
+def tools_that_trl_finds(environment) -> list:
+    """As GRPOTrainer does: the functions of the class, taken from the instance."""
+    members = inspect.getmembers(type(environment), predicate=inspect.isfunction)
+    return [getattr(environment, name) for name, _ in members if name not in ("reset", "get_reward") and name[0] != "_"]
+
+
+def text_of(blocks) -> str:
+    return "".join(block["text"] for block in blocks if block["type"] == "text")
+
+
+def test_trl_finds_every_selected_tool_and_nothing_else(environment):
+    assert [tool.__name__ for tool in tools_that_trl_finds(environment)] == [
+        "break_down",
+        "count_frames",
+        "crop_video",
+        "find_damage",
+    ]
+    assert tools_that_trl_finds(make_environment(EnvironmentConfig(tools=[]))()) == []
+
+
+def test_the_model_reads_exactly_the_schemas_of_the_core(environment, plugins):
+    """Through transformers' rendering of tools; a guessed schema would lose defaults and unions."""
+    from longvt_plugins.synthetic.tiny import build_processor
+
+    found = tools_that_trl_finds(environment)
+    question = [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]
+    rendered = build_processor("qwen2_5_vl").apply_chat_template(question, tools=found, tokenize=False)
+    shown = rendered.split("<tools>\n")[1].split("\n</tools>")[0].splitlines()
+    assert [json.loads(line) for line in shown] == [plugins.tools.get(tool.__name__).schema for tool in found]
+    assert "ctx" not in "".join(shown)
+    assert '"default": false' in "".join(shown)
+
+
+def test_reset_gives_labelled_overview_frames_and_then_the_question(environment, columns):
+    blocks = environment.reset(**columns)
+    assert [block.get("text") for block in blocks[:-1:2]] == ["0s", "5s", "10s", "15s"]
+    assert [read_stamp(block["image"]) for block in images(blocks)] == [0, 20, 40, 60]
+    assert "video_1.mp4 lasts 20 s" in blocks[-1]["text"]
+    assert columns["question"] in blocks[-1]["text"]
+
+
+def test_a_call_gives_the_frames_of_its_window(environment):
+    blocks = environment.crop_video(video_path="video_1.mp4", start_time=8, end_time=11)
+    assert seconds_shown(blocks) == [8, 9, 10]
+    assert [read_stamp(block["image"]) for block in images(blocks)] == [32, 36, 40]
+    assert (environment.calls, environment.frames, environment.tool_errors) == (1, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"video_path": "/etc/passwd", "start_time": 0, "end_time": 1}, "there is no video named '/etc/passwd'"),
+        ({"video_path": "video_1.mp4", "start_time": 30, "end_time": 40}, "start_time 30 is outside"),
+        ({"video_path": "video_1.mp4", "start_time": "8", "end_time": 9}, "'start_time'"),
+        ({"video_path": "video_1.mp4", "start_time": float("nan"), "end_time": 9}, "'start_time'"),
+        ({"video_path": "video_1.mp4", "start_time": 8}, "'end_time' is missing"),
+        ({"self": 1, "tool": 2, "ctx": 3, "arguments": 4}, "unknown argument 'self'"),
+        ({}, "'video_path' is missing"),
+    ],
+)
+def test_the_models_mistake_is_told_to_it_in_the_words_of_evaluation(environment, arguments, told):
+    blocks = environment.crop_video(**arguments)
+    assert text_of(blocks).startswith("Error: ")
+    assert told in text_of(blocks)
+    assert is_error_reply(text_of(blocks))
+    assert (environment.calls, environment.tool_errors, environment.video_errors) == (1, 1, 0)
+
+
+def test_a_refused_call_is_no_executed_call_of_the_transcript(environment):
+    arguments = {"video_path": "video_1.mp4", "start_time": 30, "end_time": 40}
+    call = {"type": "function", "function": {"name": "crop_video", "arguments": arguments}}
+    reply = {"role": "tool", "name": "crop_video", "content": environment.crop_video(**arguments)}
+    transcript = parse_transcript([{"role": "assistant", "content": "", "tool_calls": [call]}, reply])
+    assert transcript.tool_calls and not transcript.executed_calls and not transcript.windows
+
+
+def test_a_bug_in_a_tool_passes_through_trls_except(environment):
+    """TRL turns any Exception into text for the model and trains on."""
+    with pytest.raises(EnvironmentBug, match=r"'break_down' broke.*ZeroDivisionError") as raised:
+        try:
+            environment.break_down()
+        except Exception as error:  # noqa: BLE001 - as TRL does
+            pytest.fail(f"TRL would have swallowed {error!r}")
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+def test_a_damaged_video_is_no_mistake_of_the_model_and_hides_its_path(environment, caplog):
+    with caplog.at_level(logging.WARNING):
+        blocks = environment.find_damage()
+    assert text_of(blocks) == "Error: this part of the video cannot be read"
+    assert (environment.tool_errors, environment.video_errors) == (0, 1)
+    assert "row-1" in caplog.text and "moov atom not found" in caplog.text
+
+
+def test_observers_see_every_call(environment):
+    environment.crop_video(video_path="video_1.mp4", start_time=8, end_time=9)
+    environment.crop_video(video_path="nothing.mp4", start_time=8, end_time=9)
+    assert [name for name, _ in ManyTools.calls] == ["crop_video", "crop_video"]
+    assert isinstance(ManyTools.calls[1][1], ToolError)
+
+
+def test_reset_forgets_the_rollout_before(plugins, columns):
+    environment = make_environment(EnvironmentConfig(max_calls=1, **SMALL), plugins)()
+    for _ in range(2):
+        environment.reset(**columns)
+        assert (environment.calls, environment.frames, environment.tool_errors) == (0, 0, 0)
+        window = {"video_path": "video_1.mp4", "start_time": 8, "end_time": 9}
+        assert images(environment.crop_video(**window))
+        assert "all 1 tool calls are used" in text_of(environment.crop_video(**window))
+
+
+def test_the_frame_budget_is_the_rollouts(plugins, columns):
+    environment = make_environment(EnvironmentConfig(max_frames=5, **SMALL), plugins)()
+    environment.reset(**columns)
+    window = {"video_path": "video_1.mp4", "start_time": 0, "end_time": 4}
+    assert [len(images(environment.crop_video(**window))) for _ in range(3)] == [4, 1, 0]
+
+
+def test_a_tool_called_before_any_reset_finds_no_videos(plugins):
+    environment = make_environment(EnvironmentConfig(), plugins)()
+    reply = environment.crop_video(video_path="video_1.mp4", start_time=0, end_time=1)
+    assert "the videos are: none" in text_of(reply)
+
+
+def test_a_group_reads_its_video_once_and_no_rollout_sees_anothers_changes(plugins, columns, monkeypatch):
+    from longvt_plugins.video import Video
+
+    environment_class = make_environment(EnvironmentConfig(**SMALL), plugins)
+    first = environment_class().reset(**columns)
+    assert len(environment_class.cache) == 1
+    first[0]["text"] = "changed"
+    first.pop()
+    monkeypatch.setattr(Video, "open", lambda *_, **__: pytest.fail("the video was opened again"))
+    second = environment_class().reset(**columns)
+    assert second[0]["text"] == "0s"
+    assert columns["question"] in second[-1]["text"]
+
+
+def test_another_question_or_a_changed_file_is_not_answered_from_the_cache(plugins, columns, tmp_path):
+    from longvt_plugins.testing import write_stamped_video
+
+    environment = make_environment(EnvironmentConfig(**SMALL), plugins)()
+    path = tmp_path / "changing.mp4"
+    write_stamped_video(path, seconds=8, size=(56, 56))
+    columns["videos"] = json.dumps({"video_1.mp4": str(path)})
+    assert "lasts 8 s" in environment.reset(**columns)[-1]["text"]
+    assert "Why?" in environment.reset(**{**columns, "question": "Why?"})[-1]["text"]
+    write_stamped_video(path, seconds=12, size=(56, 56))
+    assert "lasts 12 s" in environment.reset(**columns)[-1]["text"]
+
+
+def test_no_file_stays_open_between_calls(environment, video):
+    """A batch has hundreds of rollouts: open videos would use up descriptors."""
+    from pathlib import Path
+
+    environment.crop_video(video_path="video_1.mp4", start_time=8, end_time=9)
+    open_files = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert Path(video) not in open_files
+
+
+def test_a_row_whose_video_cannot_be_read_is_named(plugins, columns, tmp_path):
+    environment = make_environment(EnvironmentConfig(), plugins)()
+    columns["videos"] = json.dumps({"video_1.mp4": str(tmp_path / "gone.mp4")})
+    with pytest.raises(VideoError, match=r"training row 'row-1'.*gone.mp4"):
+        environment.reset(**columns)
+    with pytest.raises(ConfigError, match="training row 'row-1': no question"):
+        environment.reset(**{**columns, "question": None})
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"tools": "crop_video"}, "tools must be a list of names"),
+        ({"max_calls": -1}, "max_calls must be a whole number from 0 or null, not -1"),
+        ({"max_frames": 2.5}, "max_frames must be"),
+        ({"cache_mb": None}, "cache_mb must be a whole number from 0, not None"),
+        ({"overview_fps": 0}, "overview: fps must be a positive number"),
+        ({"crop_fps": "1"}, "crop: a number is expected"),
+        ({"crop_max_frames": 0}, r"crop: .*max_frames"),
+    ],
+)
+def test_a_faulty_config_is_told_in_one_line(values, told):
+    with pytest.raises(ConfigError, match=told) as raised:
+        EnvironmentConfig(**values)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_tool_or_reader_is_told_with_its_neighbour(plugins):
+    with pytest.raises(UnknownNameError, match="Did you mean 'crop_video'"):
+        make_environment(EnvironmentConfig(tools=["crop_vdeo"]), plugins)
+    with pytest.raises(UnknownNameError, match="No video reader named 'vhs'"):
+        make_environment(EnvironmentConfig(reader="vhs"), plugins)
+
+
+@pytest.mark.parametrize("name", ["reset", "get_reward", "calls", "row"])
+def test_a_tool_cannot_take_a_name_of_the_environment(name):
+    class Taken:
+        @hookimpl
+        def register_tools(self, register):
+            def tool(ctx: ToolContext) -> str:
+                """Do something."""
+                return ""
+
+            register(tool, name)
+
+    with pytest.raises(ConfigError, match=f"tool '{name}' has a name"):
+        make_environment(EnvironmentConfig(tools=[name]), plugin_manager(Taken()))

@@ -1,0 +1,281 @@
+"""Makes the tools an environment of TRL's ``GRPOTrainer``: one instance is one rollout.
+
+::
+
+    environment_class = make_environment(EnvironmentConfig(tools=["crop_video"], max_calls=5))
+    GRPOTrainer(..., environment_factory=environment_class)
+
+    environment = environment_class()
+    environment.reset(**row)                # overview frames and question; never the answer or the window
+    environment.crop_video(video_path="video_1.mp4", start_time=46, end_time=52)
+
+Three kinds of failure stay apart. The model's mistake, a ``ToolError``, becomes a reply that starts with
+``Error: ``, the same text as in evaluation and in traces. A part of a video that cannot be decoded
+becomes such a reply too, is logged and counted, and the rollout gets no score. A bug in a tool ends the
+training: TRL would turn any ``Exception`` into text for the model, so it is raised as
+:class:`EnvironmentBug`, which is not one.
+
+It does not score anything: rewards read the transcript.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from longvt_plugins.budget import Budget
+from longvt_plugins.conversation import Form, question_blocks
+from longvt_plugins.errors import ConfigError, ToolError, VideoError
+from longvt_plugins.plugins import PluginManager, create_plugin_manager
+from longvt_plugins.rows import Row, parse_row
+from longvt_plugins.tools import Tool, ToolContext
+from longvt_plugins.transcript import ERROR_PREFIX
+from longvt_plugins.types import Block, ToolCall, text_block
+from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling
+from longvt_plugins.video.video import VideoReader
+from trl_ext.opening_cache import OpeningCache, file_identities
+
+logger = logging.getLogger(__name__)
+
+TRL_METHODS = ("reset", "get_reward")
+"""Methods of an environment that TRL calls itself; a tool cannot have such a name."""
+
+
+def _key(default: Any, help: str) -> Any:
+    """A field whose help text the command line shows."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class EnvironmentConfig:
+    """What a rollout sees and may do. Every field is a key of a recipe for ``longvt grpo``.
+
+    Raises:
+        ConfigError: A value that makes no sense, named.
+    """
+
+    tools: list[str] = field(
+        default_factory=lambda: ["crop_video"], metadata={"help": "Tools that the model may call, by name."}
+    )
+    max_calls: int | None = _key(5, "Tool calls of one rollout, failed ones included; null for no limit.")
+    max_frames: int | None = _key(None, "Frames that the tools of one rollout may return together; null for no limit.")
+    overview_fps: float = _key(OVERVIEW.fps, "Overview: frames per second.")
+    overview_min_frames: int = _key(OVERVIEW.min_frames, "Overview: never fewer frames.")
+    overview_max_frames: int = _key(OVERVIEW.max_frames, "Overview: never more frames.")
+    overview_min_pixels: int = _key(OVERVIEW.min_pixels, "Overview: smallest area of a frame in pixels.")
+    overview_max_pixels: int = _key(OVERVIEW.max_pixels, "Overview: largest area of a frame in pixels.")
+    crop_fps: float = _key(CROP.fps, "crop_video: frames per second.")
+    crop_min_frames: int = _key(CROP.min_frames, "crop_video: never fewer frames.")
+    crop_max_frames: int = _key(CROP.max_frames, "crop_video: never more frames.")
+    crop_min_pixels: int = _key(CROP.min_pixels, "crop_video: smallest area of a frame in pixels.")
+    crop_max_pixels: int = _key(CROP.max_pixels, "crop_video: largest area of a frame in pixels.")
+    frame_factor: int = _key(OVERVIEW.factor, "Width and height of frames are multiples of this many pixels.")
+    labels: Literal["seconds", "none"] = _key("seconds", "Whether each frame comes after its second as text.")
+    form: Form = field(
+        default="tool", metadata={"help": "How the model is told to answer: the prompt system_<form>.jinja."}
+    )
+    prompts_dir: str | None = _key(None, "Folder with prompts of your own.")
+    reader: str | None = _key(None, "Video reader, by name; null for the built-in one.")
+    cache_entries: int = _key(64, "How many rows' overviews each process keeps.")
+    cache_mb: int = _key(1024, "How many megabytes of overview frames each process keeps.")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tools, str) or not all(isinstance(name, str) for name in self.tools):
+            raise ConfigError(f"tools must be a list of names, such as [crop_video], not {self.tools!r}")
+        for name in ("max_calls", "max_frames", "cache_entries", "cache_mb"):
+            value = getattr(self, name)
+            optional = name.startswith("max_")
+            if not (optional and value is None) and (type(value) is not int or value < 0):
+                raise ConfigError(f"{name} must be a whole number from 0{' or null' * optional}, not {value!r}")
+        # Made once here so that a faulty value is told before anything is loaded.
+        for sampling in ("overview", "crop"):
+            try:
+                getattr(self, sampling)
+            except ConfigError as error:
+                raise ConfigError(f"{sampling}: {error}") from None
+            except TypeError as error:
+                raise ConfigError(f"{sampling}: a number is expected: {error}") from None
+
+    @property
+    def overview(self) -> FrameSampling:
+        """How the whole video is sampled."""
+        return self._sampling("overview")
+
+    @property
+    def crop(self) -> FrameSampling:
+        """How ``crop_video`` samples."""
+        return self._sampling("crop")
+
+    def _sampling(self, name: str) -> FrameSampling:
+        keys = ("fps", "min_frames", "max_frames", "min_pixels", "max_pixels")
+        values = {key: getattr(self, f"{name}_{key}") for key in keys}
+        return FrameSampling(**values, labels=self.labels, factor=self.frame_factor)
+
+
+class EnvironmentBug(BaseException):
+    """A tool broke, through no fault of the model; the cause is attached.
+
+    It is a ``BaseException`` because TRL shows the model the text of any ``Exception`` and trains on, which would
+    hide the bug in the data.
+    """
+
+
+class ToolMethod(dict[str, Any]):
+    """The schema of a tool, which can be called with the tool's arguments.
+
+    From a plain method transformers would guess a schema anew, and lose what it cannot express (defaults, unions);
+    a dict it renders as it stands. So the model reads the schema that every other host shows.
+    """
+
+    def __init__(self, tool: Tool, run: Callable[[Tool, dict[str, Any]], list[Block]]) -> None:
+        super().__init__(tool.schema)
+        self.__name__ = tool.name
+        self._tool = tool
+        self._run = run
+
+    def __call__(self, /, **arguments: Any) -> list[Block]:
+        """Runs the tool with whatever the model wrote; checking it is the tool's own work."""
+        return self._run(self._tool, arguments)
+
+
+class VideoEnvironment:
+    """Base of the classes that :func:`make_environment` builds; it has no tools itself.
+
+    Attributes:
+        config: What rollouts of this class see and may do.
+        cache: Openings of this class, shared by its instances.
+        row: What the rollout is about; None before the first reset.
+        calls: Tool calls so far, those whose reply TRL dropped for its length among them.
+        tool_errors: Calls that were the model's mistake.
+        video_errors: Calls that failed on a video's data.
+        started: When the rollout was reset, on the monotonic clock.
+    """
+
+    config: ClassVar[EnvironmentConfig]
+    cache: ClassVar[OpeningCache]
+    row: Row | None = None
+    calls: int = 0
+    tool_errors: int = 0
+    video_errors: int = 0
+    started: float = 0.0
+    _plugins: ClassVar[PluginManager]
+    _tools: ClassVar[tuple[Tool, ...]]
+    _reader: ClassVar[type[VideoReader] | None]
+
+    def __init__(self) -> None:
+        self._start({})
+        for tool in self._tools:
+            # TRL finds the tools as functions of the class and takes them from the instance.
+            setattr(self, tool.name, ToolMethod(tool, self._run_tool))
+
+    @property
+    def frames(self) -> int:
+        """Frames that tools have returned so far."""
+        return self._context.budget.frames
+
+    def reset(self, **row: Any) -> list[Block]:
+        """Starts a rollout afresh.
+
+        Args:
+            row: A training row's columns; others are left out.
+
+        Returns:
+            What the model sees before its first turn: the overview of every video, then the question.
+
+        Raises:
+            ConfigError: Not a row.
+            VideoError: A video of the row cannot be read.
+        """
+        self.row = parse_row(row, where=f"training row {row.get('id')!r}")
+        self._start(self.row["videos"])
+        try:
+            return self.cache.get(self._opening_key(self.row), self._make_opening)
+        except VideoError as error:
+            raise VideoError(f"training row {self.row['id']!r}: {error}") from error
+        finally:
+            self._context.close()
+
+    def _start(self, videos: Mapping[str, str]) -> None:
+        budget = Budget(max_frames=self.config.max_frames, max_calls=self.config.max_calls)
+        self._context = ToolContext(videos, budget=budget, crop=self.config.crop, reader=self._reader)
+        self.calls = self.tool_errors = self.video_errors = 0
+        self.started = time.monotonic()
+
+    def _opening_key(self, row: Row) -> Hashable | None:
+        identities = file_identities(self._context.videos.values())
+        if identities is None:
+            return None
+        return (tuple(row["videos"]), identities, row["question"], tuple(row["options"] or ()))
+
+    def _make_opening(self) -> list[Block]:
+        if self.row is None:
+            raise RuntimeError("the environment has not been reset")
+        return question_blocks(
+            self.row["question"],
+            self._context,
+            options=self.row["options"],
+            overview=self.config.overview,
+            prompts_dir=self.config.prompts_dir,
+        )
+
+    def _run_tool(self, tool: Tool, arguments: dict[str, Any]) -> list[Block]:
+        self.calls += 1
+        try:
+            return self._plugins.call_tool(tool, self._context, ToolCall(f"call_{self.calls}", tool.name, arguments))
+        except ToolError as error:
+            self.tool_errors += 1
+            return [text_block(f"{ERROR_PREFIX}{error}")]
+        except VideoError as error:
+            self.video_errors += 1
+            logger.warning("row %r, %s(%s): %s", self.row and self.row["id"], tool.name, arguments, error)
+            return [text_block(f"{ERROR_PREFIX}this part of the video cannot be read")]
+        except Exception as error:
+            raise EnvironmentBug(f"tool {tool.name!r} broke on {arguments}: {error!r}") from error
+        finally:
+            # Opening a file again costs little; a batch of 256 open videos costs descriptors and memory.
+            self._context.close()
+
+
+def make_environment(
+    config: EnvironmentConfig | None = None, plugins: PluginManager | None = None
+) -> type[VideoEnvironment]:
+    """Builds the environment class of a selection of tools, for ``GRPOTrainer(environment_factory=...)``.
+
+    Args:
+        config: What rollouts see and may do, the tools among it.
+        plugins: Where the tools and the reader come from; None loads what is installed.
+
+    Raises:
+        UnknownNameError: A tool or reader is not installed.
+        ConfigError: A tool has a name that TRL calls itself.
+    """
+    config = config if config is not None else EnvironmentConfig()
+    plugins = plugins if plugins is not None else create_plugin_manager()
+    tools = plugins.select_tools(config.tools)
+    namespace: dict[str, Any] = {
+        "__doc__": f"Rollouts with the tools {', '.join(config.tools) or 'none'}.",
+        "__module__": __name__,
+        "config": config,
+        "cache": OpeningCache(max_entries=config.cache_entries, max_bytes=config.cache_mb * 2**20),
+        "_plugins": plugins,
+        "_tools": tuple(tools),
+        "_reader": plugins.video_readers.get(config.reader) if config.reader is not None else None,
+    }
+    for tool in tools:
+        if tool.name in TRL_METHODS or hasattr(VideoEnvironment, tool.name):
+            raise ConfigError(f"tool {tool.name!r} has a name that TRL's environments use themselves; rename it")
+        namespace[tool.name] = _declare(tool)
+    return type("VideoEnvironment", (VideoEnvironment,), namespace)
+
+
+def _declare(tool: Tool) -> Callable[..., list[Block]]:
+    def method(self: VideoEnvironment, /, **arguments: Any) -> list[Block]:
+        return self._run_tool(tool, arguments)
+
+    method.__name__ = tool.name
+    method.__qualname__ = f"VideoEnvironment.{tool.name}"
+    method.__doc__ = tool.description
+    return method
