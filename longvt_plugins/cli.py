@@ -34,6 +34,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "grpo": Command("trl_ext.grpo", "train with TRL's GRPO, the tools as its environment"),
     "plugins": Command("longvt_plugins.commands.plugins", "list the plugins and what they give"),
     "synth": Command("longvt_plugins.commands.synth", "make a synthetic long-video world with known answers"),
     "tool": Command("longvt_plugins.commands.tool", "run one tool on a video file, as a model would call it"),

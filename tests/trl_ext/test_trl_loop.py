@@ -1,0 +1,166 @@
+"""TRL's own trainer and tool loop over our environment; only what the model samples is scripted."""
+
+import pytest
+
+from longvt_plugins import ToolContext, hookimpl
+from longvt_plugins.judges import Judgement
+from longvt_plugins.rollouts import read_rollouts
+from longvt_plugins.testing import plugin_manager
+from trl_ext import VideoToolSpec
+from trl_ext.environment import EnvironmentBug
+from trl_ext.model_setup import load_processor
+from trl_ext.rollout_keeper import RolloutKeeper, count_generated
+
+
+def call(arguments: str, name: str = "crop_video") -> str:
+    return f'<think>Look.</think>\n<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call><|im_end|>'
+
+
+WINDOW = '{"video_path": "video_1.mp4", "start_time": 1, "end_time": 3}'
+ANSWER = "<think>Seen.</think><answer>1</answer><|im_end|>"
+
+
+class Breaking:
+    """A tool that breaks, and a judge that has no verdict on "mauve"."""
+
+    @hookimpl
+    def register_judges(self, register):
+        def make(config):
+            async def judge(question, reference, prediction, *, options=None, kind=None):
+                return Judgement(None if prediction == "mauve" else float(prediction == reference), "")
+
+            return judge
+
+        register("unsteady", make)
+
+    @hookimpl
+    def register_tools(self, register):
+        def break_down(ctx: ToolContext) -> str:
+            """Break."""
+            return str(1 / 0)
+
+        register(break_down)
+
+
+def train_one_step(tmp_path, rows_file, tiny_model, *rollouts: list[str], **options):
+    """Trains one step on one row, the n-th rollout writing its n-th list of turns; gives trainer and rollouts."""
+    from trl import GRPOConfig, GRPOTrainer
+
+    class ScriptedTrainer(GRPOTrainer):
+        def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, **_):
+            turns = []
+            for ids in prompt_ids:
+                place = next(place for place, left in enumerate(scripts) if left[0] == self._depth(ids))
+                turns.append(self._tokenizer(scripts.pop(place)[1], add_special_tokens=False)["input_ids"])
+            return turns, None
+
+        def _depth(self, ids):
+            header = self._tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False)
+            return self._tokenizer.decode(ids).count(self._tokenizer.decode(header)) - 1
+
+    # Turns in the order in which TRL asks for them: all first turns, then all second ones.
+    scripts = [(depth, rollout[depth]) for depth in range(5) for rollout in rollouts if depth < len(rollout)]
+    processor = load_processor(str(tiny_model))
+    spec = VideoToolSpec(
+        rows_file,
+        keeper=RolloutKeeper(tmp_path / "rollouts", model="scripted", tokenizer=processor.tokenizer),
+        overview_max_frames=2,
+        overview_max_pixels=28 * 28,
+        crop_max_pixels=28 * 28,
+        **options,
+    )
+    trainer = ScriptedTrainer(
+        model=str(tiny_model),
+        args=GRPOConfig(
+            output_dir=str(tmp_path / "out"),
+            max_steps=1,
+            per_device_train_batch_size=len(rollouts),
+            num_generations=len(rollouts),
+            max_completion_length=600,
+            max_tool_calling_iterations=3,
+            report_to="none",
+            use_cpu=True,
+            bf16=False,
+            save_strategy="no",
+            logging_steps=1,
+        ),
+        processing_class=processor,
+        train_dataset=spec.train_dataset.select([0]),
+        environment_factory=spec.environment_factory,
+        reward_funcs=spec.reward_funcs,
+    )
+    trainer.train()
+    return trainer, {rollout.id[-1]: rollout for rollout in read_rollouts(tmp_path / "rollouts")}
+
+
+def test_a_step_with_calls_errors_and_answers(tmp_path, rows_file, tiny_model):
+    trainer, kept = train_one_step(
+        tmp_path,
+        rows_file,
+        tiny_model,
+        [call(WINDOW), ANSWER],
+        [call('{"video_path": "nothing.mp4", "start_time": 1, "end_time": 3}'), ANSWER],
+        [call(WINDOW), call(WINDOW), call(WINDOW), call(WINDOW)],
+        ["<think>No idea.</think><|im_end|>"],
+    )
+    rollouts = list(kept.values())
+    assert [rollout.stop_reason for rollout in rollouts] == ["answered", "answered", "max_turns", "no_answer"]
+    assert [rollout.windows for rollout in rollouts] == [[[1, 3]], [], [[1, 3]] * 3, []]
+    assert [rollout.frames for rollout in rollouts] == [2 + 2, 2, 2 + 6, 2]
+    assert rollouts[0].rewards == {
+        "answer_reward": 1.0,
+        "format_reward": 1.0,
+        "time_iou_reward": pytest.approx(0.5),
+    }
+    assert rollouts[1].rewards["time_iou_reward"] == 0.0
+    refused = rollouts[1].messages[3]
+    assert refused["content"][0]["text"].startswith("Error: there is no video named 'nothing.mp4'")
+    reference = rollouts[0].messages[3]["content"][2]["image"]
+    assert reference == {"video": "video_1.mp4", "time": 1.0, "width": 28, "height": 28}
+    generated = [len(trainer._tokenizer(text)["input_ids"]) for text in (call(WINDOW), ANSWER)]
+    assert rollouts[0].tokens == sum(generated)
+    assert rollouts[2].tokens == 4 * generated[0]
+    logged = trainer.state.log_history[0]
+    assert logged["tools/tool_errors"] == pytest.approx(1 / 5)
+    assert logged["tools/video_errors"] == 0
+
+
+def test_a_bug_in_a_tool_ends_the_training(tmp_path, rows_file, tiny_model):
+    with pytest.raises(EnvironmentBug, match="'break_down' broke"):
+        train_one_step(
+            tmp_path,
+            rows_file,
+            tiny_model,
+            [call("{}", "break_down"), ANSWER],
+            [ANSWER],
+            plugins=plugin_manager(Breaking()),
+            tools=("crop_video", "break_down"),
+        )
+
+
+def test_a_rollout_without_a_verdict_moves_neither_the_model_nor_its_group(tmp_path, rows_file, tiny_model):
+    def answer(word: str) -> str:
+        return f"<think>Seen.</think><answer>{word}</answer><|im_end|>"
+
+    trainer, kept = train_one_step(
+        tmp_path,
+        rows_file,
+        tiny_model,
+        [answer("1")],
+        [answer("mauve")],
+        [answer("0")],
+        judge="unsteady",
+        plugins=plugin_manager(Breaking()),
+    )
+    right, undecided, wrong = trainer._logs["advantages"]
+    assert (right > 0, undecided, wrong) == (True, 0.0, pytest.approx(-right))
+    assert [set(rollout.rewards.values()) for rollout in kept.values()] == [{1.0, 0.0}, {None}, {0.0, 1.0}]
+    assert trainer.state.log_history[0]["judge/no_verdict"] == pytest.approx(1 / 3)
+
+
+def test_generated_tokens_are_counted_without_the_replies_between_them():
+    eos, header = 9, [7, 8]
+    assert count_generated([1, 2, 9, 5, 5, 7, 8, 3, 9], eos, header) == 5
+    assert count_generated([1, 2, 3], eos, header) == 3
+    assert count_generated([1, 9], eos, header) == 2
+    assert count_generated([], eos, header) == 0

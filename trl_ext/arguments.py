@@ -1,0 +1,70 @@
+"""The keys that ``longvt grpo`` adds to TRL's own; every one is a key of the recipe and a flag.
+
+::
+
+    rows: rl.parquet
+    tools: [crop_video]
+    overview_max_frames: 256
+    reward_funcs: [trl_ext.rewards.answer_reward, trl_ext.rewards.format_reward]
+    judge: llm
+    judge_options: {base_url: "http://127.0.0.1:1234/v1", model: judge}
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from longvt_plugins.errors import ConfigError
+from trl_ext.environment import EnvironmentConfig
+from trl_ext.spec import DEFAULT_REWARDS
+
+
+@dataclass(frozen=True)
+class EnvironmentArguments(EnvironmentConfig):
+    """What ``longvt grpo`` trains on and how it scores, besides the environment's own keys.
+
+    Raises:
+        ConfigError: A value that makes no sense, named.
+    """
+
+    rows: str | None = field(default=None, metadata={"help": "Training rows, .parquet or .jsonl. Needed."})
+    eval_rows: str | None = field(default=None, metadata={"help": "Rows to evaluate on during training."})
+    reward_funcs: list[str] = field(
+        default_factory=lambda: [f"{reward.__module__}.{reward.__name__}" for reward in DEFAULT_REWARDS],
+        metadata={"help": "Reward functions by dotted path, or TRL's own by name."},
+    )
+    judge: str = field(default="exact", metadata={"help": "Who judges answers, by name; exact asks nobody."})
+    judge_options: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "What the judge takes; JSON on the command line."}
+    )
+    rollouts_dir: str | None = field(default=None, metadata={"help": "Folder to write every rollout to."})
+    chat_template: Literal["ours", "model"] = field(
+        default="ours", metadata={"help": "ours puts in the template of the model's family; model keeps its own."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.judge_options, str):
+            # The field is frozen; JSON from the command line becomes what YAML gives at once.
+            object.__setattr__(self, "judge_options", _parse_options(self.judge_options))
+        if self.judge_options is not None and not isinstance(self.judge_options, dict):
+            raise ConfigError(f"judge_options must be a mapping, not {self.judge_options!r}")
+        if isinstance(self.reward_funcs, str) or not self.reward_funcs:
+            raise ConfigError(f"reward_funcs must be a list of dotted paths, not {self.reward_funcs!r}")
+        if self.rows is None:
+            raise ConfigError("the recipe needs the key rows: a .parquet or .jsonl file of training rows")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """The environment's own keys, without ``tools``."""
+        own = [known.name for known in fields(EnvironmentConfig) if known.name != "tools"]
+        return {name: getattr(self, name) for name in own}
+
+
+def _parse_options(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"judge_options is not JSON: {error}") from None

@@ -1,0 +1,99 @@
+"""Makes the stock ``trl grpo --config rl.yaml`` train with the tools, for those who cannot use ``longvt grpo``.
+
+The command line of TRL has no key for an environment, but it imports the module of every reward function
+before it builds the trainer. Naming a reward of this module, and only that, turns the bridge on::
+
+    reward_funcs:
+      - trl_ext.bridge.answer_reward              # importing trl_ext.bridge gives GRPOTrainer the environment
+      - trl_ext.rewards.format_reward
+      - trl_ext.rewards.time_iou_reward
+    datasets:
+      - path: parquet                             # rows as longvt_plugins.rows has them; no prompt column
+        data_files: rl.parquet
+        split: train
+    env:
+      LONGVT_ENVIRONMENT: "{tools: [crop_video], overview_max_frames: 256, video_root: data}"
+
+``LONGVT_ENVIRONMENT`` is YAML: fields of :class:`~trl_ext.environment.EnvironmentConfig`, and ``video_root``, the
+folder that relative video files lie in. Unlike every other module of ours this one does work when it is
+imported and reads the process's environment; that is what it is for. Of what ``longvt grpo`` does besides, it
+puts in the chat template and suppresses media tokens; judges and rollouts on disk it does not have.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from longvt_plugins.errors import ConfigError
+from longvt_plugins.rows import parse_row
+from trl_ext.dataset import rows_to_dataset
+from trl_ext.environment import EnvironmentConfig, make_environment
+from trl_ext.model_setup import load_processor, suppress_media_tokens, warn_of_resizing
+from trl_ext.rewards import answer_reward
+from trl_ext.spec import environment_config
+
+__all__ = ["VARIABLE", "answer_reward", "install"]
+
+VARIABLE = "LONGVT_ENVIRONMENT"
+
+_MARK = "__longvt_bridge__"
+
+
+def install(settings: Mapping[str, Any]) -> None:
+    """Gives every ``GRPOTrainer`` of this process that has no environment ours; a second call does nothing.
+
+    Args:
+        settings: Fields of :class:`EnvironmentConfig`, and ``video_root``.
+
+    Raises:
+        ConfigError: An unknown field or a value that makes no sense.
+    """
+    from trl import GRPOTrainer
+
+    initialise = GRPOTrainer.__init__
+    if hasattr(initialise, _MARK):
+        return
+    own = dict(settings)
+    root = Path(own.pop("video_root", ".")).absolute()
+    config = environment_config(own)
+    factory = make_environment(config)
+
+    @functools.wraps(initialise)
+    def with_environment(self: Any, *positional: Any, **given: Any) -> None:
+        if given.get("environment_factory") is None:
+            given["environment_factory"] = factory
+            for name in ("train_dataset", "eval_dataset"):
+                if given.get(name) is not None:
+                    given[name] = _prompted(given[name], config, root)
+            if given.get("processing_class") is None:
+                given["processing_class"] = load_processor(given["model"])
+            suppress_media_tokens(given["args"], given["processing_class"])
+            warn_of_resizing(given["processing_class"], overview=config.overview, crop=config.crop)
+        initialise(self, *positional, **given)
+
+    setattr(with_environment, _MARK, True)
+    GRPOTrainer.__init__ = with_environment
+
+
+def _prompted(dataset: Any, config: EnvironmentConfig, root: Path) -> Any:
+    rows = [parse_row(values, where=f"row {number}", root=root) for number, values in enumerate(dataset, start=1)]
+    return rows_to_dataset(rows, where="the dataset", form=config.form, prompts_dir=config.prompts_dir)
+
+
+def _settings(text: str) -> Mapping[str, Any]:
+    try:
+        settings = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{VARIABLE} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"{VARIABLE} must be a mapping, such as {{tools: [crop_video]}}, not {text!r}")
+    return settings
+
+
+install(_settings(os.environ.get(VARIABLE, "")))

@@ -1,0 +1,205 @@
+"""``longvt grpo --config rl.yaml``: TRL's GRPO with the tools as its environment.
+
+::
+
+    longvt grpo --config recipes/rl.yaml --learning_rate 2e-6 --num_processes 8
+    python -m trl_ext.grpo --config recipes/rl.yaml          # one process, no launcher
+
+Keys are TRL's (``GRPOConfig``, ``ModelConfig``), ours (:mod:`trl_ext.arguments`) and those of ``accelerate launch``.
+One that nobody knows is refused. What is not here is TRL's ``dataset_name``: ``rows`` takes its place.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from longvt_plugins.console import run_command
+from longvt_plugins.errors import ConfigError, MissingExtraError
+from longvt_plugins.registry import did_you_mean
+from trl_ext.arguments import EnvironmentArguments
+from trl_ext.model_setup import load_processor, suppress_media_tokens, warn_of_resizing
+from trl_ext.rollout_keeper import RolloutKeeper
+from trl_ext.spec import VideoToolSpec
+
+if TYPE_CHECKING:
+    from trl import GRPOConfig, ModelConfig, TrlParser
+
+PROGRAM = "longvt grpo"
+
+_REPLACED = {"dataset_name": "rows", "datasets": "rows", "dataset_config": "rows"}
+
+
+def make_parser() -> TrlParser:
+    """The parser of TRL's GRPO script, its dataset keys replaced by ours.
+
+    Raises:
+        MissingExtraError: TRL is not installed.
+    """
+    try:
+        from trl import GRPOConfig, ModelConfig, TrlParser
+    except ModuleNotFoundError as error:
+        if error.name != "trl":
+            raise
+        raise MissingExtraError("trl", "train", "to train") from None
+
+    # Without abbreviations: a mistyped key would otherwise set the one that it happens to begin.
+    return TrlParser((EnvironmentArguments, GRPOConfig, ModelConfig), prog=PROGRAM, allow_abbrev=False)
+
+
+def launch(argv: Sequence[str]) -> None:
+    """Starts the training under ``accelerate launch``, as the ``trl`` command does.
+
+    Args:
+        argv: Keys of ours, of TRL and of ``accelerate launch``, which a recipe may hold too.
+
+    Raises:
+        ConfigError: An unknown key, or one that makes no sense; nothing has been started then.
+    """
+    argv = list(argv)
+    *_, of_recipe, of_command = _parse(argv)
+    from accelerate.commands.launch import launch_command, launch_command_parser
+    from trl.cli.accelerate_config import resolve_accelerate_config_argument
+
+    # --quiet: the process of the training tells its own error; the launcher's traceback would bury it.
+    options = ["--quiet", *resolve_accelerate_config_argument(of_recipe + of_command), "--module", "trl_ext.grpo"]
+    launch_command(launch_command_parser().parse_args([*options, *_without(argv, of_command)]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """The sub-command ``longvt grpo``, see :mod:`longvt_plugins.commands`: :func:`launch`."""
+    launch(argv)
+    return 0
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains in this process, which may be one of many.
+
+    Args:
+        argv: As for :func:`launch`; keys of the launcher are left to it.
+
+    Raises:
+        ConfigError: A recipe, rows or a plugin that cannot be used as they stand.
+    """
+    arguments, training, model, *_ = _parse(list(argv))
+    train(arguments, training, model)
+
+
+def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelConfig) -> None:
+    """Trains and saves.
+
+    Args:
+        arguments: Ours.
+        training: TRL's.
+        model: TRL's.
+
+    Raises:
+        ConfigError: As :func:`main`.
+    """
+    from trl import GRPOTrainer, get_peft_config, get_quantization_config
+
+    name = model.model_name_or_path
+    processor = load_processor(
+        name,
+        chat_template=arguments.chat_template,
+        revision=model.model_revision,
+        trust_remote_code=training.trust_remote_code,
+    )
+    spec = VideoToolSpec(
+        arguments.rows or "",
+        arguments.tools,
+        arguments.judge,
+        judge_options=arguments.judge_options if isinstance(arguments.judge_options, dict) else None,
+        reward_funcs=arguments.reward_funcs,
+        keeper=_keeper(arguments, training, name, processor),
+        **arguments.environment,
+    )
+    suppress_media_tokens(training, processor)
+    warn_of_resizing(processor, overview=spec.config.overview, crop=spec.config.crop)
+    if training.max_tool_calling_iterations is None:
+        # Past the calls that a rollout has, every turn that calls again is told to answer: one such turn is enough.
+        training.max_tool_calling_iterations = arguments.max_calls
+    training.model_init_kwargs = {
+        "revision": model.model_revision,
+        "trust_remote_code": training.trust_remote_code,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+        **(training.model_init_kwargs or {}),
+    }
+    trainer = GRPOTrainer(
+        model=name,
+        args=training,
+        processing_class=processor,
+        train_dataset=spec.train_dataset,
+        eval_dataset=spec.load_rows(arguments.eval_rows) if arguments.eval_rows is not None else None,
+        environment_factory=spec.environment_factory,
+        reward_funcs=spec.reward_funcs,
+        quantization_config=get_quantization_config(model),
+        peft_config=get_peft_config(model),
+    )
+    trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    trainer.save_model(training.output_dir)
+    trainer.accelerator.print(f"Saved to {training.output_dir}")
+    if training.push_to_hub:
+        trainer.push_to_hub()
+    if hasattr(trainer, "end"):  # from transformers 5.18 on: closes trackers and the process group
+        trainer.end()
+
+
+def _keeper(arguments: EnvironmentArguments, training: GRPOConfig, model: str, processor: Any) -> RolloutKeeper | None:
+    if arguments.rollouts_dir is None:
+        return None
+    return RolloutKeeper(
+        arguments.rollouts_dir,
+        model=model,
+        tokenizer=processor.tokenizer,
+        max_completion_length=training.max_completion_length,
+    )
+
+
+def _parse(argv: list[str]) -> tuple[EnvironmentArguments, GRPOConfig, ModelConfig, list[str], list[str]]:
+    """The three configurations, and what is left of the recipe and of the command line: the launcher's keys."""
+    parser = make_parser()
+    parsed: Any = parser.parse_args_and_config(argv, return_remaining_strings=True, separate_remaining_strings=True)
+    *_, of_recipe, of_command = parsed
+    _refuse_unknown([*of_recipe, *of_command], (action.dest for action in parser._actions))
+    arguments, training, model, of_recipe, of_command = parsed
+    if not model.model_name_or_path:
+        raise ConfigError("the recipe needs the key model_name_or_path: a checkpoint's folder or its name on the Hub")
+    if training.eval_strategy != "no" and arguments.eval_rows is None:
+        raise ConfigError("eval_strategy needs the key eval_rows: a file of rows to evaluate on")
+    return arguments, training, model, of_recipe, of_command
+
+
+def _refuse_unknown(left: Iterable[str], known: Iterable[str]) -> None:
+    from accelerate.commands.launch import launch_command_parser
+
+    launcher = {action.dest for action in launch_command_parser()._actions} | {"accelerate_config", "config_file"}
+    names = [text.removeprefix("--").partition("=")[0].replace("-", "_") for text in left if text.startswith("--")]
+    for name in names:
+        if name in _REPLACED:
+            raise ConfigError(f"{name} is a key of `trl grpo`; here the key {_REPLACED[name]} names a file of rows")
+        if name not in launcher:
+            raise ConfigError(
+                f"no key {name!r}.{did_you_mean(name, [*known, *launcher])} `{PROGRAM} --help` lists them all."
+            )
+
+
+def _without(items: list[str], left_out: list[str]) -> list[str]:
+    """The items without those that were left over, which stand among them in the same order."""
+    rest, kept = list(left_out), []
+    for item in items:
+        if rest and item == rest[0]:
+            rest.pop(0)
+        else:
+            kept.append(item)
+    return kept
+
+
+if __name__ == "__main__":
+
+    def _train_here() -> None:
+        main(sys.argv[1:])
+
+    sys.exit(run_command(PROGRAM, _train_here))
