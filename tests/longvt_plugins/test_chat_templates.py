@@ -52,7 +52,7 @@ def trace() -> list[dict]:
         {"role": "user", "content": [text("0s"), frame(), text("4s"), frame("gray"), text("What colour?")]},
         {
             "role": "assistant",
-            "content": "<think>Something flashes.</think>",
+            "content": "<think>A flash.</think>",
             "tool_calls": [crop_call(46), crop_call(2)],
         },
         {"role": "tool", "name": "crop_video", "content": [text("1 frames from 46s to 52.5s:"), frame("blue")]},
@@ -100,7 +100,7 @@ def test_a_whole_trace_renders_byte_for_byte(processor):
     assert render(processor, trace()) == (
         "<|im_start|>system\nAnswer questions about videos.<|im_end|>\n"
         f"<|im_start|>user\n0s{image}4s{image}What colour?<|im_end|>\n"
-        f"<|im_start|>assistant\n<think>Something flashes.</think>\n{first}\n{second}<|im_end|>\n"
+        f"<|im_start|>assistant\n<think>A flash.</think>\n{first}\n{second}<|im_end|>\n"
         f"<|im_start|>user\n<tool_response>\n1 frames from 46s to 52.5s:{image}\n</tool_response>\n"
         "<tool_response>\nError: start_time 2 is outside\n</tool_response><|im_end|>\n"
         f"<|im_start|>assistant\n<think>Closer.</think>\n{third}<|im_end|>\n"
@@ -278,7 +278,7 @@ def test_the_loss_is_on_what_the_model_writes_and_on_nothing_else(processor):
             start = None
     calls = [json.dumps(crop_call(at)["function"]) for at in (46, 2, 47)]
     assert spans == [
-        f"<think>Something flashes.</think>\n<tool_call>\n{calls[0]}\n</tool_call>\n"
+        f"<think>A flash.</think>\n<tool_call>\n{calls[0]}\n</tool_call>\n"
         f"<tool_call>\n{calls[1]}\n</tool_call><|im_end|>",
         f"<think>Closer.</think>\n<tool_call>\n{calls[2]}\n</tool_call><|im_end|>",
         "<think>It is blue.</think>\n<answer>blue</answer><|im_end|>",
