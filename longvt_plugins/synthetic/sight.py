@@ -177,6 +177,8 @@ def _likeness(light: Floats, view: _View) -> float:
     seen = near - (_sums(view.sector, near) / count)[view.sector]
     products, powers = _sums(view.sector, change * seen), _sums(view.sector, change * change)
     # A gray figure may hide a part of the contour's contrast, never most of it.
+    if not powers.any():
+        return 0.0
     agreeing = powers[products > 0.35 * powers].sum() / powers.sum()
     if agreeing < _MIN_AGREEING:
         return 0.0
