@@ -11,6 +11,8 @@ templates are saved with the trained model, so that a server needs nothing of ou
 
 from __future__ import annotations
 
+import functools
+import json
 import logging
 from typing import Any, Literal
 
@@ -47,7 +49,28 @@ def load_processor(
     processor = AutoProcessor.from_pretrained(model, truncation_side="left", padding_side="left", **options)
     if chat_template == "ours":
         apply_templates(processor, AutoConfig.from_pretrained(model, **options).model_type)
+    _guard_parsing(processor.tokenizer)
     return processor
+
+
+def _guard_parsing(tokenizer: Any) -> None:
+    """Makes any call that cannot be used a ValueError, upon which TRL takes the turn as text.
+
+    Two kinds would end the training instead: brackets nested a thousand deep (RecursionError), and half of a
+    surrogate pair, which is valid JSON but can be put into no prompt.
+    """
+    parse = tokenizer.parse_response
+
+    @functools.wraps(parse)
+    def parse_response(*positional: Any, **given: Any) -> Any:
+        try:
+            parsed = parse(*positional, **given)
+            json.dumps(parsed, ensure_ascii=False).encode()
+        except RecursionError:
+            raise ValueError("a tool call is nested too deeply") from None
+        return parsed
+
+    tokenizer.parse_response = parse_response
 
 
 def suppress_media_tokens(args: Any, processor: Any) -> None:

@@ -147,3 +147,18 @@ def test_a_processor_that_would_enlarge_the_frames_is_told_of(tiny_model, caplog
     processor.image_processor.size = {"shortest_edge": 65536, "longest_edge": 16777216}
     warn_of_resizing(processor, overview=FrameSampling(max_pixels=224 * 224))
     assert "enlarges every overview frame to 65536 pixels" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["[" * 100_000, '{"name": "\\ud800", "arguments": {}}', '{"name": "crop_video", "arguments": {"a": "\\udfff"}}'],
+)
+def test_a_hostile_call_is_text_and_does_not_end_the_training(tiny_model, call):
+    from trl.chat_template_utils import parse_response
+
+    from trl_ext.model_setup import load_processor
+
+    tokenizer = load_processor(str(tiny_model)).tokenizer
+    written = f"<think>a</think>\n<tool_call>\n{call}\n</tool_call>"
+    ids = tokenizer(f"{written}<|im_end|>")["input_ids"]
+    assert parse_response(tokenizer, ids, prefix=[]) == {"role": "assistant", "content": written}
