@@ -35,8 +35,8 @@ CLUES = {
     "which options stand where": lambda item, row: tuple(
         options.index(option) for options in [sorted(row["options"] or [])] for option in row["options"] or []
     ),
-    "how often the video's number leaves which rest": lambda item, row: number_of(row) // len(FAMILIES) % 8,
-    "rest of three": lambda item, row: number_of(row) // len(FAMILIES) % 3,
+    "the video's number by eights": lambda item, row: number_of(row) % 8,
+    "the video's number by threes": lambda item, row: number_of(row) % 3,
     "how long the hint is": lambda item, row: round(
         (row["video_segment"][1] - row["video_segment"][0]) / item.script.duration * 32
     ),
