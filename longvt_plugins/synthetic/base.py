@@ -6,8 +6,8 @@
     python -m longvt_plugins.synthetic.base train --bank bank.npz --out DIR [--device cuda]
 
 An example puts frames of the bank in a row, each after its second, and states facts about them in random
-order: "It changes from 36 to 54." (the seconds around the frames that show the square), "I see red.",
-"At 48 square." Only what a fact says is trained. No example holds a tool call or an answer: the protocol
+order: "It changes from 36 to 54." (the seconds around the frames that show the square) and "I see red."
+Only what a fact says is trained. No example holds a tool call or an answer: the protocol
 is left to supervised fine-tuning.
 """
 
@@ -25,9 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longvt_plugins.synthetic.phrases import GLIMPSE, NOTHING, SIGHT, STATE
+from longvt_plugins.synthetic.phrases import GLIMPSE, NOTHING, SIGHT
 from longvt_plugins.synthetic.world import COLOURS, TINY, Script
-from longvt_plugins.types import TimeSpan
 from longvt_plugins.video.sampling import format_seconds
 
 if TYPE_CHECKING:
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
     import torch
 
 EMPTY, SHOWN, DISTRACTED = "empty", "square", "disc"
+_PATCHES = 4
+# transformers hands an attention whose name holds "flash" all frames at once; any other is called frame by frame.
+_EQUAL_FRAMES = "longvt_flash_equal_frames"
 LABELS = (EMPTY, SHOWN, DISTRACTED, *COLOURS)
 """What a frame of the bank shows: nothing, the square, a flash of something else, or the square's flash."""
 
@@ -53,10 +55,10 @@ class BaseConfig:
         seed: Of examples and order.
     """
 
-    steps: int = 6000
+    steps: int = 5000
     batch_size: int = 48
     learning_rate: float = 2e-3
-    warmup_steps: int = 50
+    warmup_steps: int = 100
     easy_steps: int = 300
     weight_decay: float = 0.01
     seed: int = 0
@@ -137,10 +139,12 @@ class ExampleMaker:
             Frames of the bank, their seconds as text, and facts as pairs of a beginning and an end: ends are trained.
         """
         rng = self._rng
-        count = rng.choice([longest, rng.randint(1, longest)])
-        step = rng.choice([rng.randint(1, 15), rng.randint(1, 15), rng.randint(1, 60) / 10])
+        count = longest if rng.random() < 0.7 else rng.randint(1, longest)
+        # Overviews have whole seconds, and only they are asked for a change; the frames of a crop need not.
+        whole = rng.random() < 0.85
+        step = rng.randint(1, 15) if whole else rng.randint(1, 60) / 10
         start = rng.uniform(0, max(0.0, 240 - step * (count - 1)))
-        start = float(round(start)) if rng.random() < 0.8 else round(start, 1)
+        start = float(round(start)) if whole else round(start, 1)
         seconds = [format_seconds(start + step * i) for i in range(count)]
         shown = self._draw_labels(count)
         facts = self._facts(shown, seconds)
@@ -163,13 +167,11 @@ class ExampleMaker:
         facts = []
         seen = [place for place, label in enumerate(shown) if label not in (EMPTY, DISTRACTED)]
         colours = [label for label in shown if label in COLOURS]
-        if seen and seen[0] > 0 and seen[-1] < len(shown) - 1:
+        whole = all("." not in second for second in seconds)
+        if whole and seen and seen[0] > 0 and seen[-1] < len(shown) - 1:
             told = GLIMPSE.format(start=seconds[seen[0] - 1], end=seconds[seen[-1] + 1])
             facts.append(_split_fact(GLIMPSE, told))
         facts.append(_split_fact(SIGHT, SIGHT.format(colour=colours[0] if colours else NOTHING)))
-        for place in self._rng.sample(range(len(shown)), min(4, len(shown))):
-            head, end = STATE.format(time=seconds[place], state="|").split("|")
-            facts.append((head, (NOTHING if shown[place] in (EMPTY, DISTRACTED) else shown[place]) + end))
         return facts
 
 
@@ -193,8 +195,9 @@ def train(bank: Path, start: Path, out: Path, config: BaseConfig, device: str) -
     """
     import numpy as np
     import torch
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AttentionInterface, AutoModelForImageTextToText, AutoProcessor
 
+    AttentionInterface.register(_EQUAL_FRAMES, _attend_within_frames)
     random_source = random.Random(config.seed)
     torch.manual_seed(config.seed)
     data = np.load(bank)
@@ -241,10 +244,42 @@ def _schedule(step: int, config: BaseConfig) -> float:
 def _loss(model: Any, inputs: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
     import torch
 
-    logits = model(**inputs, use_cache=False).logits[:, :-1]
     wanted = labels[:, 1:]
     trained = wanted != -100
-    return torch.nn.functional.cross_entropy(logits[trained], wanted[trained])
+    logits = model.lm_head(hidden_states(model, inputs)[:, :-1][trained])
+    return torch.nn.functional.cross_entropy(logits, wanted[trained])
+
+
+def hidden_states(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The last hidden states of the model, ``[batch, tokens, width]``, computed without a loop over frames.
+
+    The model's own forward handles frame after frame, since frames may differ in size; here each is one token, so
+    that its position is that of a text token, and all pass through the vision tower as one clip.
+    """
+    import torch
+
+    pixels, ids = inputs["pixel_values"], inputs["input_ids"]
+    visual = model.model.visual
+    visual.config._attn_implementation = _EQUAL_FRAMES
+    clip = torch.tensor([[len(pixels) // _PATCHES, 2, 2]], device=pixels.device)
+    frames = visual(pixels, grid_thw=clip).pooler_output
+    embedded = model.get_input_embeddings()(ids)
+    embedded = embedded.masked_scatter((inputs["mm_token_type_ids"] == 1)[..., None], frames.to(embedded.dtype))
+    places = torch.arange(ids.shape[1], device=ids.device).expand(3, *ids.shape)
+    # Examples are padded on the right and attention is causal: no token of an example sees the padding.
+    return model.model.language_model(inputs_embeds=embedded, position_ids=places, use_cache=False).last_hidden_state
+
+
+def _attend_within_frames(
+    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **settings: Any
+) -> tuple[torch.Tensor, None]:
+    """Attention among the patches of each frame, all frames at once; shapes ``[1, heads, frames x patches, width]``."""
+    import torch
+
+    heads, tokens, width = query.shape[1:]
+    split = [x.reshape(heads, -1, _PATCHES, width).transpose(0, 1) for x in (query, key, value)]
+    out = torch.nn.functional.scaled_dot_product_attention(*split, scale=settings["scaling"])
+    return out.transpose(1, 2).reshape(1, tokens, heads, width), None
 
 
 def _bank_pixels(processor: Any, frames: np.ndarray, device: str) -> torch.Tensor:
@@ -256,7 +291,7 @@ def _bank_pixels(processor: Any, frames: np.ndarray, device: str) -> torch.Tenso
     for begin in range(0, len(frames), 512):
         images = [Image.fromarray(frame) for frame in frames[begin : begin + 512]]
         values = processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
-        parts.append(values.reshape(len(images), 4, -1).half())
+        parts.append(values.reshape(len(images), _PATCHES, -1).half())
     return torch.cat(parts).to(device)
 
 
@@ -305,13 +340,11 @@ class _Batches:
             labels[row, : len(tokens)] = torch.tensor(wanted)
             mask[row, : len(tokens)] = 1
         frames = torch.tensor([frame for _, _, found, _ in examples for frame in found])
-        grid = torch.tensor([[1, 2, 2]]).repeat(len(frames), 1)
         inputs = {
             "input_ids": ids.to(self._device),
             "attention_mask": mask.to(self._device),
             "mm_token_type_ids": (ids == self._image).long().to(self._device),
             "pixel_values": self._pixels[frames.to(self._device)].float().flatten(0, 1),
-            "image_grid_thw": grid.to(self._device),
         }
         return inputs, labels.to(self._device)
 
@@ -329,12 +362,12 @@ class _Batches:
             drawn = [self._example(16) for _ in range(20)]
             inputs, _ = self._collate(drawn)
             with torch.no_grad():
-                likeliest = model(**inputs).logits.argmax(-1).cpu()
+                likeliest = model.lm_head(hidden_states(model, inputs)).argmax(-1).cpu()
             for row, (ids, _, _, ends) in enumerate(drawn):
                 for begin, end in ends:
                     head = self._tokenizer.decode(ids[begin - 1 : begin]).strip()
                     same = likeliest[row, begin - 1 : end - 1].tolist() == ids[begin:end]
-                    right.setdefault("At" if head.isdigit() or not head else head, []).append(same)
+                    right.setdefault(head, []).append(same)
         return {head: round(sum(found) / len(found), 4) for head, found in sorted(right.items())}
 
 

@@ -10,6 +10,3 @@ GLIMPSE = "It changes from {start} to {end}."
 SIGHT = "I see {colour}."
 NOTHING = "nothing"
 """What takes the place of a colour when no frame shows one."""
-
-STATE = "At {time} {state}."
-"""What one frame shows; only the base model's training says it."""
