@@ -27,7 +27,22 @@ _PUBLIC = {
     "hookimpl": "longvt_plugins.hookspecs",
 }
 
-__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604 - the names are known, ruff cannot see it
+__all__ = [
+    "Frame",
+    "FrameSampling",
+    "Judgement",
+    "LongvtError",
+    "TimeSpan",
+    "Tool",
+    "ToolCall",
+    "ToolContext",
+    "ToolError",
+    "Video",
+    "VideoError",
+    "__version__",
+    "create_plugin_manager",
+    "hookimpl",
+]
 
 if TYPE_CHECKING:
     from longvt_plugins.errors import LongvtError, ToolError, VideoError

@@ -9,6 +9,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+# Before lmms-eval loads decord, whose old libvpx would take the place of PyAV's: no VP8 or VP9 could be written.
+import av
 import pytest
 
 EXAMPLE_PLUGIN = Path(__file__).parent / "example_plugin"
@@ -55,7 +57,6 @@ def make_video() -> Callable[..., Path]:
     """Writes a small H.264 file of one frame a second; second ``n`` is a gray of ``20 * n``."""
 
     def make_video(path: Path, seconds: int = 6, size: tuple[int, int] = (64, 48)) -> Path:
-        import av
         import numpy as np
 
         path.parent.mkdir(parents=True, exist_ok=True)

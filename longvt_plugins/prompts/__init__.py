@@ -35,7 +35,8 @@ def render(name: str, *, folder: str | Path | None = None, **values: Any) -> str
     from jinja2 import TemplateError, TemplateNotFound
 
     try:
-        return _environment(str(folder) if folder is not None else None).get_template(f"{name}.jinja").render(values).strip()
+        template = _environment(str(folder) if folder is not None else None).get_template(f"{name}.jinja")
+        return template.render(values).strip()
     except TemplateNotFound:
         raise ConfigError(f"no prompt {name!r}; there are: {', '.join(names(folder))}") from None
     except TemplateError as error:
@@ -54,4 +55,5 @@ def _environment(folder: str | None) -> Environment:
 
     places = [*([folder] if folder is not None else []), str(Path(__file__).parent)]
     # What a model reads is text, not HTML: nothing is escaped.
-    return Environment(loader=FileSystemLoader(places), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701
+    loader = FileSystemLoader(places)
+    return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)

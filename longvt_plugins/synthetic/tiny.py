@@ -158,13 +158,15 @@ def _phrases(family: str) -> list[str]:
     schema = Tool.from_function(crop_video).schema
     systems = [prompts.render(f"system_{form}") for form in ("tool", "reasoning", "non_think")]
     systems.append(render_tools_into_system(systems[0], [schema], family=family))
-    call = json.dumps({"name": "crop_video", "arguments": {"video_path": "video_1.mp4", "start_time": 0, "end_time": 0}})
+    arguments = {"video_path": "video_1.mp4", "start_time": 0, "end_time": 0}
+    call = json.dumps({"name": "crop_video", "arguments": arguments})
     phrases = [sentence for system in systems for sentence in _sentences(system)]
     phrases += re.split(r"(?<![_p])\d+", call)
     phrases += re.split(r"\{\w+\}", GLIMPSE) + re.split(r"\{\w+\}", SIGHT)
     phrases += [" frames from ", "s to ", "s:", "video_1.mp4 lasts ", " s. ", "\n", "user\n", "assistant\n", "system\n"]
     phrases += question_texts()
-    return sorted({phrase for phrase in phrases if phrase and not phrase.isdigit()}, key=lambda text: (-len(text), text))
+    wanted = {phrase for phrase in phrases if phrase and not phrase.isdigit()}
+    return sorted(wanted, key=lambda text: (-len(text), text))
 
 
 def _sentences(text: str) -> Iterable[str]:
@@ -187,4 +189,5 @@ def _byte_pairs(family: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
     )
     tokenizer.train_from_iterator([*_phrases(family), *COLOURS], trainer)
     model = json.loads(tokenizer.to_str())["model"]
-    return model["vocab"], [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in model["merges"]]
+    merges = [pair if isinstance(pair, list) else pair.split(" ") for pair in model["merges"]]
+    return model["vocab"], [(left, right) for left, right in merges]

@@ -211,7 +211,7 @@ def test_frames_beyond_the_budget_are_refused(row):
     config = AgentConfig(**vars(CONFIG) | {"max_frames": 4})
     rollout, _ = play([look(crop(0, 3, "a"), crop(3, 6, "b"), crop(6, 9, "c")), ANSWER], row, config)
     assert rollout.frames == 4 + 4
-    assert "only 1 frames were left" in text(replies(rollout)[1])
+    assert "thinned: 1 frame left of the budget" in text(replies(rollout)[1])
     assert "all 4 frames are used" in text(replies(rollout)[2])
 
 

@@ -74,6 +74,7 @@ def test_no_module_loads_a_heavy_library_or_does_anything_when_imported(package)
 def test_every_public_name_is_there():
     import longvt_plugins
 
+    assert set(longvt_plugins.__all__) == {"__version__", *longvt_plugins._PUBLIC}
     for name in longvt_plugins.__all__:
         assert getattr(longvt_plugins, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'crop_vdeo'"):

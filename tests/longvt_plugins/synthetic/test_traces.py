@@ -84,6 +84,35 @@ def test_a_guess_is_dropped_even_where_it_is_right(world, plugins):
     assert counts == {"wrong answer": 7, "guessed": 1}
 
 
+def test_a_right_guess_is_kept_where_that_is_asked_for_and_still_counted_as_one(world, plugins):
+    rows = [{**world.family("what")[0], "answer": colour} for colour in COLOURS]
+    traces, counts = make(rows, plugins, form="reasoning", keep_guesses=True)
+    assert [trace.answer for trace in traces] == [trace.row["answer"] for trace in traces]
+    assert len(traces) == 1
+    assert counts == {"wrong answer": 7, "guessed": 1}
+
+
+def test_a_teacher_of_one_call_gives_the_traces_that_needed_no_second_look(world, plugins):
+    rows = world.family("what")
+    patient, _ = make(rows, plugins)
+    hasty, counts = make(rows, plugins, max_calls=1)
+    assert {len(trace.windows) for trace in patient} > {1}
+    assert [(trace.row_id, trace.windows) for trace in hasty] == [
+        (trace.row_id, trace.windows) for trace in patient if len(trace.windows) == 1
+    ]
+    assert counts["kept"] == len(hasty)
+    assert sum(counts.values()) == len(rows)
+
+
+def test_a_teacher_without_calls_guesses_what_only_a_closer_look_shows(world, plugins):
+    rows = world.family("what")
+    traces, counts = make(rows, plugins, max_calls=0, keep_guesses=True)
+    assert {len(trace.windows) for trace in traces} <= {0}
+    assert counts["kept"] == 0
+    assert len(traces) == counts["guessed"]
+    assert sum(counts.values()) == len(rows)
+
+
 def test_a_video_that_cannot_be_read_is_a_reason_and_does_not_end_the_run(world, plugins):
     rows = [{**world.rows[0], "videos": {"video_1.mp4": "/nowhere.mp4"}}, world.rows[0]]
     traces, counts = make(rows, plugins)
@@ -126,7 +155,7 @@ def test_traces_come_one_by_one(world, plugins):
     traces.close()
 
 
-@pytest.mark.parametrize("settings", [{"traces_per_row": 0}, {"sloppiness": 2.0}, {"form": "haiku"}])
+@pytest.mark.parametrize("settings", [{"traces_per_row": 0}, {"sloppiness": 2.0}, {"max_calls": -1}, {"form": "haiku"}])
 def test_faulty_settings_are_told_before_the_first_trace(plugins, settings):
     with pytest.raises(ConfigError):
         make_traces([], plugins, **settings)
