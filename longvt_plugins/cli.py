@@ -34,6 +34,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "demo": Command("longvt_plugins.commands.demo", "train and evaluate a tiny model from made videos, on a CPU"),
     "grpo": Command("trl_ext.grpo", "train with TRL's GRPO, the tools as its environment"),
     "plugins": Command("longvt_plugins.commands.plugins", "list the plugins and what they give"),
     "synth": Command("longvt_plugins.commands.synth", "make a synthetic long-video world with known answers"),

@@ -12,12 +12,11 @@ What it writes is told in :mod:`longvt_plugins.synthetic.make`. Run again, it go
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.progress import show_progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,8 +51,11 @@ def _make(argv: list[str]) -> int:
     seconds, size = estimate(preset, missing, args.processes)
     told = f"{missing} of {sum(splits.values())} videos of the preset {preset.name} to make"
     console.print(f"{told}: about {_duration(seconds)} and {_size(size)}" if missing else told)
-    with _progress(console) as progress:
-        make_world(args.out, preset, splits, args.seed, families, processes=args.processes, progress=progress)
+    with show_progress(console) as tell:
+        make_world(
+            args.out, preset, splits, args.seed, families, processes=args.processes,
+            progress=lambda done, total: tell("videos", done, total),
+        )  # fmt: skip
     _print_table(console, args.out, splits, families)
     return 0
 
@@ -133,27 +135,6 @@ def _console() -> Console:
     if not console.is_terminal:
         console.width = 200
     return console
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar in a terminal, elsewhere a line at every tenth of the way."""
-    if not console.is_terminal:
-        tenths = 0
-
-        def line(done: int, total: int) -> None:
-            nonlocal tenths
-            if done == total or done * 10 // total > tenths:
-                tenths = done * 10 // total
-                console.print(f"{done}/{total} videos")
-
-        yield line
-        return
-    from rich.progress import Progress
-
-    with Progress(console=console) as bars:
-        task = bars.add_task("videos", total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 def _print_table(console: Console, folder: Path, splits: dict[str, int], families: tuple[str, ...]) -> None:

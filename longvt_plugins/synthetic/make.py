@@ -32,7 +32,7 @@ VIDEO_NAME = "video_1.mp4"
 
 SOURCE = "longvt_synthetic"
 
-VERSION = 2
+VERSION = 1
 """Of the worlds that this code draws: an older folder is another world, since its answers would not fit."""
 
 Progress = Callable[[int, int], None]

@@ -36,7 +36,7 @@ TOOL = "crop_video"
 LARGEST_COUNT = 3
 """Guesses of how often something happens are drawn from 1 to this."""
 
-_WIDEST_SLIP = 2
+_WIDEST_SLIP = 3
 _ONE_LOOK = ("what", "when")
 """Families whose window is looked at in one piece; the others need every gap of the overview for itself."""
 
@@ -61,7 +61,8 @@ class OfflineReader:
     """A :class:`~longvt_plugins.chat.ChatBackend` without a model.
 
     Args:
-        sloppiness: Share of calls whose window is widened, on each side by 0 to 2 gaps of the overview.
+        sloppiness: Share of windows widened at their start, and of those widened at their end, by 1 to 3 gaps
+            of the overview.
         seed: Another seed slips in other calls and guesses otherwise.
         max_calls: It never looks closer more often.
 
@@ -163,9 +164,7 @@ class OfflineReader:
 
     def _slipped(self, watched: _Watched, places: tuple[int, int], turn: int) -> tuple[int, int]:
         chance = random.Random(f"{self.seed}/{turn}/{watched.fingerprint}")
-        if chance.random() >= self.sloppiness:
-            return places
-        left, right = chance.randint(0, _WIDEST_SLIP), chance.randint(0, _WIDEST_SLIP)
+        left, right = (chance.randint(1, _WIDEST_SLIP) if chance.random() < self.sloppiness else 0 for _ in places)
         return max(0, places[0] - left), min(len(watched.marks) - 1, places[1] + right)
 
     def _call(self, watched: _Watched, window: tuple[float, float]) -> Message:

@@ -47,6 +47,8 @@ def make_traces(
     sloppiness: float = 0.0,
     traces_per_row: int = 1,
     seed: int = 0,
+    max_calls: int = 5,
+    keep_guesses: bool = False,
     overview: FrameSampling = OVERVIEW,
     crop: FrameSampling = CROP,
     form: Form = "tool",
@@ -57,9 +59,11 @@ def make_traces(
     Args:
         rows: Questions about synthetic videos.
         plugins: Give the tools.
-        sloppiness: Share of calls whose window is wider than it need be, see :class:`OfflineReader`.
+        sloppiness: Share of windows wider than they need be on a side, see :class:`OfflineReader`.
         traces_per_row: How many of a row; without sloppiness they are all alike.
         seed: Another seed slips elsewhere.
+        max_calls: The teacher never looks closer more often; with 1, traces that had to look again are dropped.
+        keep_guesses: Keep right answers that were guessed too, as a filter by the answer alone does.
         overview: How the whole video is sampled.
         crop: How ``crop_video`` samples.
         form: ``"tool"``, ``"reasoning"`` or ``"non_think"``.
@@ -74,11 +78,14 @@ def make_traces(
     if traces_per_row < 1:
         raise ConfigError(f"traces_per_row must be at least 1, not {traces_per_row}")
     # Made here, so that a faulty setting is told before the first trace is asked for.
-    readers = [OfflineReader(sloppiness, seed=seed * traces_per_row + number) for number in range(traces_per_row)]
+    readers = [
+        OfflineReader(sloppiness, seed=seed * traces_per_row + number, max_calls=max_calls)
+        for number in range(traces_per_row)
+    ]
     config = AgentConfig(
         form=form, overview=overview, crop=crop, keep_images=True, run=f"traces-{seed}", model="offline-reader"
     )
-    return _traces(rows, plugins, readers, config, counts if counts is not None else Counter())
+    return _traces(rows, plugins, readers, config, counts if counts is not None else Counter(), keep_guesses)
 
 
 def _traces(
@@ -87,6 +94,7 @@ def _traces(
     readers: Sequence[OfflineReader],
     config: AgentConfig,
     counts: Counter[str],
+    keep_guesses: bool,
 ) -> Iterator[Rollout]:
     with asyncio.Runner() as runner:
         for row in rows:
@@ -95,7 +103,7 @@ def _traces(
                 trace = runner.run(run_agent(backend, row, config, plugins, sample=number))
                 reason = _reason_to_drop(trace, reader if backend is reader else None)
                 counts[reason or KEPT] += 1
-                if reason is None:
+                if reason is None or (keep_guesses and reason == GUESSED):
                     yield trace
 
 

@@ -227,7 +227,7 @@ def _draw_flash(rng: np.random.Generator, preset: Preset, number: int, gap: floa
     low, high = number * gap + tick, (number + 1) * gap - tick
     if inside is not None:
         low, high = max(low, inside.start + tick), min(high, inside.end - tick)
-    length = min(max(rng.uniform(0.35, 0.65) * gap, 1.25), high - low)
+    length = min(max(rng.uniform(0.25, 0.45) * gap, 1.25), high - low)
     start = _snap(rng.uniform(low, high - length), preset.fps, up=True)
     return TimeSpan(start, min(start + _snap(length, preset.fps), _snap(high, preset.fps)))
 
