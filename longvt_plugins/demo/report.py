@@ -121,7 +121,7 @@ def line_chart(curves: Mapping[str, Sequence[tuple[int, float]]], width: int = 4
 
 def _shown(rollout: Rollout) -> dict[str, Any]:
     """A rollout for the page: its turns with text and embedded frames."""
-    turns = []
+    turns: list[dict[str, Any]] = []
     videos = {name: Video.open(path) for name, path in rollout.row["videos"].items()}
     try:
         for message in rollout.messages[1:]:
