@@ -64,7 +64,7 @@ $(INSTALLED): pyproject.toml
 		echo "longvt-plugins needs Python 3.11 or newer; $(or $(PYTHON),no python3 here) is not. Name one: make PYTHON=/path/to/python3.11" >&2; \
 		exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	@echo "Installing into $(VENV): some minutes and 6 GB at the first time"
+	@echo "Installing into $(VENV): some minutes and 7 GB at the first time"
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	@touch $@

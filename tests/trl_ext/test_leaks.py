@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from trl_ext.dataset import load_training_rows
 
 from longvt_plugins.conversation import Form
 from longvt_plugins.testing import plugin_manager
+from trl_ext.dataset import load_training_rows
 from trl_ext.environment import EnvironmentConfig, make_environment
 
 ANSWER = "heliotrope-7731"
