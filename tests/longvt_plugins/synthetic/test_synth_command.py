@@ -17,7 +17,7 @@ def test_it_tells_the_cost_first_then_the_progress_then_what_there_is(run, tmp_p
     arguments = ["--out", tmp_path, "--split", "train=3", "--split", "test=2", "--families", "what,order"]
     lines = run("longvt", "synth", *arguments, "--processes", "1").stdout.splitlines()
     assert lines[0].startswith("5 of 5 videos of the preset tiny to make: about ")
-    assert lines[1:6] == [f"{done}/5 videos" for done in range(1, 6)]
+    assert lines[1:6] == [f"videos: {done}/5" for done in range(1, 6)]
     table = [line.split() for line in lines[6:] if line.strip()]
     assert table[0] == ["family", "train", "test", "chance"]
     assert table[2][:3] == ["what", "2", "1"]
