@@ -34,7 +34,7 @@ class DemoSettings:
     sloppiness: float = 0.75
     no_tool_steps: int = 60
     sft_steps: int = 240
-    rl_steps: int = 60
+    rl_steps: int = 40
     rft_steps: int = 40
     rft_per_question: int = 3
 
@@ -48,7 +48,7 @@ QUICK = DemoSettings(
     traces_per_row=6,
     sloppiness=0.5,
     no_tool_steps=20,
-    sft_steps=180,
+    sft_steps=140,
     rl_steps=2,
     rft_steps=5,
 )

@@ -215,8 +215,16 @@ class Stages:
             write_sft(data, _counted(rollouts_to_sft(kept, schemas), len(kept), self._tell))
         return str(data)
 
-    def evaluate(self, evaluations: Sequence[Evaluation]) -> None:
-        """Runs one ``lmms-eval`` command over all checkpoints that are not evaluated yet."""
+    def evaluate(self, evaluations: Sequence[Evaluation], data: Path | None = None) -> None:
+        """Runs one ``lmms-eval`` command over all checkpoints that are not evaluated yet.
+
+        Args:
+            evaluations: What to evaluate; results that exist are kept.
+            data: Folder of the questions, ``test.parquet``; the run's own world by default.
+
+        Raises:
+            ConfigError: lmms-eval wrote no results.
+        """
         waiting = [each for each in evaluations if not self._results(each.name).is_file()]
         if not waiting:
             return
@@ -240,7 +248,7 @@ class Stages:
         run_child(
             [program("lmms-eval"), "--config", str(listing)],
             log=folder / "log.txt",
-            env={**_quiet(self._processes), "LONGVT_DATA": str(self.folder / "world")},
+            env={**_quiet(self._processes), "LONGVT_DATA": str(data or self.folder / "world")},
         )
         for number, each in enumerate(waiting):
             found = sorted((folder / each.name).rglob("*_results.json"))
