@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from longvt_plugins.errors import ConfigError
@@ -38,6 +38,7 @@ def test_times_rise_inside_the_span_and_are_as_many_as_counted(sampling, start, 
 
 
 @given(samplings(), seconds, st.floats(0.001, 20_000), st.integers(1, 700))
+@example(FrameSampling(fps=0.01, min_frames=1, max_frames=108), 0.0, 10801.0, 108)
 def test_a_smaller_budget_thins_the_frames_over_the_whole_span(sampling, start, length, granted):
     span = TimeSpan(start, start + length)
     assume(granted <= sampling.count(span))
@@ -45,8 +46,11 @@ def test_a_smaller_budget_thins_the_frames_over_the_whole_span(sampling, start, 
 
     assert len(times) == granted
     assert all(time in span for time in times)
-    step = max(span.seconds / granted, 1 / sampling.fps)
-    assert span.end - times[-1] <= step + 1e-6 * span.end
+    tail, spread = span.end - times[-1], span.seconds / granted
+    if granted < sampling.count(span):
+        assert tail == pytest.approx(spread, rel=1e-3, abs=1e-6 * span.end)
+    else:  # Whole steps of 1 / fps, after which up to one more is left over.
+        assert tail <= max(spread, 2 / sampling.fps) + 1e-6 * span.end
 
 
 def test_one_frame_a_second_never_touches_the_end():
