@@ -34,6 +34,7 @@ from longvt_plugins.errors import ConfigError, LongvtError
 from longvt_plugins.plugins import create_plugin_manager
 from longvt_plugins.rollouts import Rollout, shard_path, write_rollouts
 from longvt_plugins.rows import Row, parse_row
+from longvt_plugins.synthetic import resolve_model
 from longvt_plugins.synthetic.world import get_preset
 from longvt_plugins.types import ToolCall
 from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling
@@ -167,7 +168,7 @@ class LocalArguments(AgentArguments):
     """What ``longvt_hf`` takes besides.
 
     Args:
-        pretrained: Folder of the checkpoint.
+        pretrained: Folder of the checkpoint, or ``tiny`` for the agent that ships with the package.
         dtype: Such as ``bfloat16``; ``auto`` is the checkpoint's.
         seed: Of sampling.
     """
@@ -331,7 +332,7 @@ class LongvtLocal(AgentModel):
         from longvt_plugins.local_model import LocalModel
 
         model = LocalModel(
-            arguments.pretrained,
+            resolve_model(arguments.pretrained),
             device=device or _own_gpu(),
             dtype=arguments.dtype,
             batch_size=int(batch_size),

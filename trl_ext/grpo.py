@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from longvt_plugins.console import run_command
 from longvt_plugins.errors import ConfigError, MissingExtraError
 from longvt_plugins.registry import did_you_mean
+from longvt_plugins.synthetic import resolve_model
 from trl_ext.arguments import EnvironmentArguments
 from trl_ext.model_setup import load_processor, suppress_media_tokens, warn_of_resizing
 from trl_ext.rollout_keeper import RolloutKeeper
@@ -99,7 +100,7 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
     """
     from trl import GRPOTrainer, get_peft_config, get_quantization_config
 
-    name = model.model_name_or_path
+    name = resolve_model(model.model_name_or_path)
     processor = load_processor(
         name,
         chat_template=arguments.chat_template,

@@ -19,22 +19,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
-CHECKPOINTS = ("base", "agent")
-"""Tiny Qwen2.5-VL checkpoints that ship with the package: one that reads frames and time, one that calls the tool."""
+CHECKPOINTS = ("base", "agent", "qwen3_vl")
+"""Tiny checkpoints that ship with the package: a Qwen2.5-VL that reads frames and time, the same after ``longvt demo``
+taught it to call the tool, and a Qwen3-VL with random weights, for plumbing."""
+
+TINY = "tiny"
+"""Wherever a model is named, this stands for the shipped agent."""
 
 
 def checkpoint(name: str) -> Path:
     """Folder of a shipped tiny checkpoint.
 
     Args:
-        name: ``"base"``, or ``"agent"``, which ``longvt demo`` made.
+        name: One of :data:`CHECKPOINTS`.
 
     Raises:
         ConfigError: There is none of this name.
     """
     from longvt_plugins.errors import ConfigError
 
-    folder = Path(__file__).parent / "checkpoints" / name
-    if name not in CHECKPOINTS or not folder.is_dir():
+    if name not in CHECKPOINTS:
         raise ConfigError(f"no tiny checkpoint {name!r}; there are: {', '.join(CHECKPOINTS)}")
-    return folder
+    return Path(__file__).parent / "checkpoints" / name
+
+
+def resolve_model(name: str) -> str:
+    """The folder of the shipped agent for ``"tiny"``; any other name as it is.
+
+    >>> resolve_model("Qwen/Qwen2.5-VL-7B-Instruct")
+    'Qwen/Qwen2.5-VL-7B-Instruct'
+    """
+    return str(checkpoint("agent")) if name == TINY else name

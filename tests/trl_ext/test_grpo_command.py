@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from longvt_plugins.chat_templates import load_chat_template
+from longvt_plugins.demo.stages import recipe_path
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.rollouts import read_rollouts
 from trl_ext.grpo import launch
@@ -71,12 +72,18 @@ def test_longvt_grpo_trains_under_the_launcher(tmp_path, rows_file, tiny_model):
 
 
 def test_stock_trl_grpo_trains_over_the_bridge(tmp_path, rows_file, tiny_model):
+    shipped = yaml.safe_load(recipe_path("rl_trl").read_text())
+    settings = shipped["env"]["LONGVT_ENVIRONMENT"].replace("video_root: world", f"video_root: {rows_file.parent}")
+    own = {
+        "model_name_or_path": str(tiny_model),
+        "gradient_accumulation_steps": 1,
+        "datasets": [{"path": "parquet", "data_files": str(rows_file), "split": "train"}],
+        "env": {"LONGVT_ENVIRONMENT": settings},
+    }
     recipe = write_recipe(
         tmp_path,
-        model_name_or_path=str(tiny_model),
-        datasets=[{"path": "parquet", "data_files": str(rows_file), "split": "train"}],
-        reward_funcs=["trl_ext.bridge.answer_reward", "trl_ext.rewards.format_reward"],
-        env={"LONGVT_ENVIRONMENT": yaml.safe_dump({"video_root": str(rows_file.parent), **SMALL})},
+        **{key: value for key, value in shipped.items() if key not in {*TRAINING, *own, "output_dir"}},
+        **own,
     )
     done = run(Path(sys.executable).with_name("trl"), "grpo", "--config", recipe, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
