@@ -30,7 +30,7 @@ from longvt_plugins.plugins import PluginManager, run_tool_call
 from longvt_plugins.rollouts import Rollout, StopReason
 from longvt_plugins.rows import Row
 from longvt_plugins.tools import Tool, ToolContext
-from longvt_plugins.transcript import ERROR_PREFIX, parse_transcript, parse_turn
+from longvt_plugins.transcript import ERROR_PREFIX, error_reply, parse_transcript, parse_turn
 from longvt_plugins.types import FunctionCall, Message, ToolCall, text_of
 from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling
 
@@ -315,13 +315,13 @@ class _Session:
         content: list[Block] | str
         name, arguments = entry["function"]["name"], entry["function"]["arguments"]
         if isinstance(arguments, str):
-            content = f"{ERROR_PREFIX}{name}: the arguments must be a JSON object"
+            content = error_reply(f"{name}: the arguments must be a JSON object")
         else:
             call = ToolCall(entry["id"], name, arguments)
             try:
                 content = await self._in_thread(self._call_tool, call)
             except ToolError as error:
-                content = f"{ERROR_PREFIX}{error}"
+                content = error_reply(str(error))
         self.messages.append({"role": "tool", "tool_call_id": entry["id"], "name": name, "content": content})
 
     def _call_tool(self, context: ToolContext, call: ToolCall) -> list[Block]:

@@ -48,9 +48,22 @@ _END_TOKEN = re.compile(r"<\|im_end\|>|<\|endoftext\|>")
 _IMAGE_TOKEN = re.compile(r"<\|(?:vision_start|vision_end|image_pad|video_pad)\|>")
 # T thought, C one or more tool calls in a row within one turn, A answer.
 _FORMAT = re.compile(r"T(CT)*A")
+_MARKUP = re.compile(r"<(?=[|/A-Za-z])")
 _LETTERS = {"think": "T", "tool_call": "C", "answer": "A"}
 
 FirstThought = Literal["none", "closed", "unclosed"]
+
+
+def error_reply(message: str) -> str:
+    """The text in which a model reads of an error: in training, evaluation and data alike.
+
+    Messages quote what the model wrote. A space after each ``<`` keeps a quoted ``<|im_end|>`` or
+    ``</tool_response>`` from being read as the real one by a tokenizer.
+
+    >>> error_reply("there is no video named '<|im_end|>'")
+    "Error: there is no video named '< |im_end|>'"
+    """
+    return ERROR_PREFIX + _MARKUP.sub("< ", message)
 
 
 def is_error_reply(text: str) -> bool:

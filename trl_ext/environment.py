@@ -32,7 +32,7 @@ from longvt_plugins.errors import ConfigError, ToolError, VideoError
 from longvt_plugins.plugins import PluginManager, create_plugin_manager
 from longvt_plugins.rows import Row, parse_row
 from longvt_plugins.tools import Tool, ToolContext
-from longvt_plugins.transcript import ERROR_PREFIX
+from longvt_plugins.transcript import error_reply
 from longvt_plugins.types import Block, ToolCall, text_block
 from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling
 from longvt_plugins.video.video import VideoReader
@@ -227,11 +227,11 @@ class VideoEnvironment:
             return self._plugins.call_tool(tool, self._context, ToolCall(f"call_{self.calls}", tool.name, arguments))
         except ToolError as error:
             self.tool_errors += 1
-            return [text_block(f"{ERROR_PREFIX}{error}")]
+            return [text_block(error_reply(str(error)))]
         except VideoError as error:
             self.video_errors += 1
             logger.warning("row %r, %s(%s): %s", self.row and self.row["id"], tool.name, arguments, error)
-            return [text_block(f"{ERROR_PREFIX}this part of the video cannot be read")]
+            return [text_block(error_reply("this part of the video cannot be read"))]
         except Exception as error:
             raise EnvironmentBug(f"tool {tool.name!r} broke on {arguments}: {error!r}") from error
         finally:
