@@ -131,10 +131,10 @@ def _shown(rollout: Rollout) -> dict[str, Any]:
             calls = [json.dumps(call["function"]["arguments"]) for call in message.get("tool_calls", [])]
             text = text_of(message) if not frames else _last_text(blocks)
             turns.append({"role": message["role"], "text": text, "frames": frames, "calls": calls})
+        duration = max(video.duration for video in videos.values())
     finally:
         for video in videos.values():
             video.close()
-    duration = max(frame["time"] for turn in turns for frame in turn["frames"]) or 1.0
     spans = [("reference", rollout.reference)] if rollout.reference else []
     spans += [("crop", window) for window in rollout.windows]
     bars = [
