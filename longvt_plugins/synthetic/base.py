@@ -14,6 +14,7 @@ is left to supervised fine-tuning.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import random
@@ -246,6 +247,7 @@ def train(bank: Path, start: Path, out: Path, config: BaseConfig, device: str) -
     log["parameters"] = sum(weight.numel() for weight in model.parameters())
     model.save_pretrained(out)
     processor.save_pretrained(out)
+    log["sha256"] = hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()
     (out / "training_log.json").write_text(json.dumps(log, indent=1), encoding="utf-8")
     return log
 

@@ -1,5 +1,6 @@
 """The tiny checkpoints that ship with the package."""
 
+import hashlib
 import json
 
 import pytest
@@ -25,6 +26,12 @@ def test_a_shipped_tokenizer_is_the_one_that_would_be_built_today(name):
     built = build_processor("qwen3_vl" if name == "qwen3_vl" else "qwen2_5_vl")
     assert shipped.tokenizer.get_vocab() == built.tokenizer.get_vocab()
     assert shipped.chat_template == built.chat_template
+
+
+@pytest.mark.parametrize("name", ["base", "agent"])
+def test_the_log_of_a_trained_checkpoint_names_its_weights(name):
+    log = json.loads((checkpoint(name) / "training_log.json").read_text())
+    assert log["sha256"] == hashlib.sha256((checkpoint(name) / "model.safetensors").read_bytes()).hexdigest()
 
 
 def test_the_log_of_the_base_says_how_well_it_reads():
