@@ -59,7 +59,9 @@ def run_seed(folder: Path, seed: int, quick: bool, tell: Tell) -> dict[str, Any]
     found = json.loads((stages.folder / "evaluation" / "families" / "results.json").read_text(encoding="utf-8"))
     (task,) = found["results"].values()
     figures["families"] = {
-        key.split("/")[-1].split(",")[0]: value for key, value in task.items() if key.startswith("accuracy/")
+        key.split("/")[-1].removesuffix(",none"): value
+        for key, value in task.items()
+        if key.startswith("accuracy/") and key.endswith(",none") and "_stderr" not in key
     }
     figures["chance"] = chance(read_rows(stages.folder / "world" / "test.parquet"))
     return figures
@@ -107,7 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         table.add_row(*row)
     console.print(table)
     console.print(f"{seeds[0]['sft']['questions']} questions a seed; chance {seeds[0]['chance']}")
-    console.print(f"other families, RFT checkpoint trained on `what` alone: {[seed['families'] for seed in seeds]}")
+    families = {family: _mean([seed["families"][family] for seed in seeds]) for family in FAMILIES}
+    console.print(f"other families, RFT checkpoint trained on `what` alone: {families}")
     return 0
 
 

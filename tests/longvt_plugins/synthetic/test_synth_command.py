@@ -70,7 +70,14 @@ def test_a_file_is_no_folder(tmp_path):
 
 def test_it_serves_until_it_is_interrupted():
     command = [sys.executable, "-m", "longvt_plugins.cli", "synth", "serve", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell's background jobs ignore Ctrl-C, and so would what they start: here it must arrive wherever tests run.
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         line = process.stdout.readline()
         model, base_url = line.split(" (")[0].split(" at ")
