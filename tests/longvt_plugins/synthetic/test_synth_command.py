@@ -69,15 +69,13 @@ def test_a_file_is_no_folder(tmp_path):
 
 
 def test_it_serves_until_it_is_interrupted():
-    command = [sys.executable, "-m", "longvt_plugins.cli", "synth", "serve", "--port", "0"]
     # A shell's background jobs ignore Ctrl-C, and so would what they start: here it must arrive wherever tests run.
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    started = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from longvt_plugins.cli import main; sys.exit(main(['synth', 'serve', '--port', '0']))"
     )
+    command = [sys.executable, "-c", started]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
         model, base_url = line.split(" (")[0].split(" at ")
