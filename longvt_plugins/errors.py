@@ -11,10 +11,16 @@
     │   └── DuplicateNameError  two plugins give one name
     ├── VideoError              a video file cannot give what was asked of it
     │   ├── VideoNotFoundError  no file there
-    │   ├── NotAVideoError      a file, but no video stream in it
+    │   ├── NotAVideoError      a file, but no video in it that can be read
+    │   │   └── NoVideoStreamError  a container that holds sound or subtitles alone
     │   ├── DamagedVideoError   a video whose data cannot be decoded
-    │   └── OutsideVideoError   a time before the start or after the end
+    │   ├── OutsideVideoError   a time before the start or after the end
+    │   └── VideoTimeoutError   reading took longer than allowed
     └── ChatError               a chat server could not be asked, or gave no usable reply
+        ├── ChatUnavailableError    no connection, no reply in time, or overloaded, after all tries
+        ├── ChatRequestError        the server refuses this request; the same request would be refused again
+        ├── ChatReplyError          a reply that holds no turn, after all tries
+        └── BudgetExceededError     the money set aside for requests is used up; nothing was sent
 
 A message is one line: what happened, to what, what exists, what to do. A record of the data pipeline
 that is thrown away is not an exception but a ``Dropped`` outcome.
@@ -72,13 +78,76 @@ class NotAVideoError(VideoError):
     """The file exists but holds no video stream that can be read."""
 
 
+class NoVideoStreamError(NotAVideoError):
+    """The file is a container of sound, subtitles or data, without a video stream."""
+
+
 class DamagedVideoError(VideoError):
-    """The video's data cannot be decoded where it was needed."""
+    """The video's data cannot be decoded where it was needed.
+
+    Args:
+        message: One line.
+        readable_until: Seconds from the first frame up to which frames can be had, where the rest of the
+            file is missing; None where the damage lies inside.
+        damaged_packets: How many packets near the moment asked for could not be decoded.
+    """
+
+    def __init__(self, message: str, *, readable_until: float | None = None, damaged_packets: int = 0) -> None:
+        super().__init__(message)
+        self.readable_until = readable_until
+        self.damaged_packets = damaged_packets
 
 
 class OutsideVideoError(VideoError):
-    """A time lies outside the video."""
+    """A time lies outside the video, or a box outside its frame.
+
+    Args:
+        message: One line.
+        duration: Seconds that the video lasts, where a time was asked for.
+    """
+
+    def __init__(self, message: str, *, duration: float | None = None) -> None:
+        super().__init__(message)
+        self.duration = duration
+
+
+class VideoTimeoutError(VideoError):
+    """Reading took longer than allowed.
+
+    Args:
+        message: One line.
+        seconds: The limit.
+    """
+
+    def __init__(self, message: str, *, seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class ChatError(LongvtError):
     """A chat server could not be asked, or gave no usable reply."""
+
+
+class ChatUnavailableError(ChatError):
+    """No connection, no reply in time, or an overloaded server, after all tries."""
+
+
+class ChatRequestError(ChatError):
+    """The server refuses the request, and would refuse it again.
+
+    Args:
+        message: One line, with the server's reason.
+        status: Of the HTTP reply; None where the request was not sent.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ChatReplyError(ChatError):
+    """The server replied, but with nothing that is a turn of a conversation, after all tries."""
+
+
+class BudgetExceededError(ChatError):
+    """The money set aside for requests is used up. Raised before a request, never after one."""

@@ -14,19 +14,21 @@ on variable frame rates. It does not decode: a :class:`VideoReader` does. It doe
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import stat
 import threading
+import time as clock
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from longvt_plugins.errors import OutsideVideoError, VideoError, VideoNotFoundError
+from longvt_plugins.errors import ConfigError, OutsideVideoError, VideoError, VideoNotFoundError, VideoTimeoutError
 from longvt_plugins.types import TimeSpan
-from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling, format_seconds
+from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling, Timetable, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,6 +94,10 @@ class VideoReader(Protocol):
 
     A reader is made with the path of a regular file and raises a :class:`VideoError` if it cannot read
     it. It is used by one process, and by one thread at a time; :class:`Video` sees to that.
+
+    What a reader may have beyond this, and is used where it is there: the method of
+    :class:`ScalingReader`, the attributes ``codec`` (a name, such as ``"h264"``) and ``damage`` (findings,
+    one line each), and the keywords ``index_dir`` and ``time_limit`` of :meth:`Video.open`.
     """
 
     def __init__(self, path: Path) -> None: ...
@@ -127,32 +133,62 @@ class VideoReader(Protocol):
         ...
 
 
+@runtime_checkable
+class ScalingReader(Protocol):
+    """A reader that can resize while it decodes; of others the full-size frames are resized one by one."""
+
+    def scaled_frames(
+        self, times: Iterable[float], size: tuple[int, int], scaling: Literal["fast", "exact"]
+    ) -> Iterator[Frame]:
+        """As :meth:`VideoReader.frames`, at another size.
+
+        Args:
+            times: Seconds in ``[0, duration)``, rising.
+            size: Width and height in pixels, rotation applied.
+            scaling: As in :class:`~longvt_plugins.video.sampling.FrameSampling`.
+        """
+        ...
+
+
 class Video:
     """A video that is open for reading. Make one with :meth:`open`; close it, or use a ``with`` statement.
 
     It may be shared between threads, which then take turns, but not between processes.
     """
 
-    def __init__(self, path: Path, reader: VideoReader) -> None:
+    def __init__(self, path: Path, reader: VideoReader, time_limit: float | None = None) -> None:
         self.path = path
         self._reader = reader
+        self._time_limit = time_limit
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._closed = False
 
     @classmethod
-    def open(cls, path: str | Path, *, reader: type[VideoReader] | None = None) -> Video:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        reader: type[VideoReader] | None = None,
+        index_dir: str | Path | None = None,
+        time_limit: float | None = None,
+    ) -> Video:
         """Opens a video file.
 
         Args:
             path: A regular file. Addresses and protocol strings such as ``http://`` are file names like
                 any other, so they are not found.
             reader: The class that decodes; None is the built-in one, on PyAV.
+            index_dir: A folder where the reader may keep what it learns of a file, so that the next one
+                opens it faster; None keeps nothing. Readers that keep nothing leave it alone.
+            time_limit: Seconds that one call for frames, and the opening itself, may take; None is no limit.
+                It is looked at between packets by the built-in reader and between frames for any other.
 
         Raises:
             VideoNotFoundError: There is no such file, or it is a folder, a pipe or a device.
             NotAVideoError: No video stream in it.
             DamagedVideoError: A video of which no frame can be decoded.
+            VideoTimeoutError: Opening took longer than the limit.
         """
         if reader is None:
             from longvt_plugins.video.readers.pyav import PyavReader
@@ -161,7 +197,12 @@ class Video:
         # Absolute, so that no name can be taken for a protocol or an option by what lies below.
         file = Path(path).absolute()
         _check_regular_file(file)
-        return cls(file, reader(file))
+        options: dict[str, Any] = {}
+        if index_dir is not None:
+            options["index_dir"] = Path(index_dir)
+        if time_limit is not None:
+            options["time_limit"] = time_limit
+        return cls(file, reader(file, **_accepted(reader, options)), time_limit)
 
     @property
     def duration(self) -> float:
@@ -178,6 +219,29 @@ class Video:
         """Pixels, rotation applied."""
         return self._reader.height
 
+    @property
+    def codec(self) -> str | None:
+        """What the pictures are coded with, such as ``"h264"``; None if the reader does not tell."""
+        return getattr(self._reader, "codec", None)
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What the reader has found to be damaged so far, one line each."""
+        return tuple(getattr(self._reader, "damage", ()))
+
+    @property
+    def timetable(self) -> Timetable:
+        """When each frame comes on screen, for the sampling mode ``"qwen"``.
+
+        Raises:
+            ConfigError: The reader cannot tell.
+        """
+        table: Timetable | None = getattr(self._reader, "timetable", None)
+        if table is None:
+            name = type(self._reader).__name__
+            raise ConfigError(f"{name} gives no timetable, which mode 'qwen' needs: use mode 'grid' or another reader")
+        return table
+
     def overview(self, sampling: FrameSampling = OVERVIEW) -> list[Frame]:
         """Frames over the whole video.
 
@@ -193,7 +257,7 @@ class Video:
             OutsideVideoError: The part has moments outside the video.
             DamagedVideoError: Nothing near one of the moments can be decoded.
         """
-        return self.frames(sampling.times(span), sampling)
+        return self.frames(sampling.times(span, video=self), sampling)
 
     def frames(self, times: Iterable[float], sampling: FrameSampling | None = None) -> list[Frame]:
         """What is on screen at these moments: for each the last frame that is not later.
@@ -208,6 +272,7 @@ class Video:
         Raises:
             OutsideVideoError: A time below 0, at or past the duration, or not a number.
             DamagedVideoError: Nothing near one of the times can be decoded.
+            VideoTimeoutError: It took longer than the limit with which the video was opened.
         """
         asked = list(times)
         with self._lock:
@@ -216,15 +281,34 @@ class Video:
                 if not 0 <= time < self.duration:  # NaN is neither, so it is refused too.
                     last = format_seconds(self.duration)
                     raise OutsideVideoError(
-                        f"{self.path}: {time:g} s is outside the video, which lasts from 0 to {last} s"
+                        f"{self.path}: {time:g} s is outside the video, which lasts from 0 to {last} s",
+                        duration=self.duration,
                     )
-            size = sampling.size(self.width, self.height) if sampling is not None else None
             rising = sorted(set(asked))
-            found: dict[float, Frame] = {}
-            # Resized one by one as they come: full-size frames of a long overview would fill the memory.
-            for time, frame in zip(rising, self._reader.frames(rising), strict=True):
-                found[time] = frame.resized(size) if size is not None else frame
+            found = dict(zip(rising, self._in_time(self._decoded(rising, sampling)), strict=True))
         return [found[time] for time in asked]
+
+    def _decoded(self, times: list[float], sampling: FrameSampling | None) -> Iterator[Frame]:
+        """Frames at their final size, one by one: full-size frames of a long overview would fill the memory."""
+        size = (self.width, self.height) if sampling is None else sampling.size(self.width, self.height, frames=len(times))
+        if sampling is None or size == (self.width, self.height):
+            frames = self._reader.frames(times)
+        elif isinstance(self._reader, ScalingReader):
+            frames = self._reader.scaled_frames(times, size, sampling.scaling)
+        else:
+            frames = self._reader.frames(times)
+        for frame in frames:
+            # Also a frame of the size of the video: a stream may change its size half-way.
+            yield frame if sampling is None else frame.resized(size)
+
+    def _in_time(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        started = clock.monotonic()
+        for frame in frames:
+            if self._time_limit is not None and clock.monotonic() - started > self._time_limit:
+                raise VideoTimeoutError(
+                    f"{self.path}: reading frames took longer than {self._time_limit:g} s", seconds=self._time_limit
+                )
+            yield frame
 
     def frame_at(self, time: float) -> Frame:
         """What is on screen at this moment, as large as the video.
@@ -256,6 +340,15 @@ class Video:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _accepted(reader: type[VideoReader], options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that the reader's constructor has a name for."""
+    parameters = inspect.signature(reader).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return options
+    names = {parameter.name for parameter in parameters}
+    return {name: value for name, value in options.items() if name in names}
 
 
 def _check_regular_file(path: Path) -> None:

@@ -34,6 +34,7 @@ def test_frame_sampling():
         "mode",
         "labels",
         "factor",
+        "scaling",
     ]
     assert parameters(FrameSampling.times) == ["span", "count"]
     assert parameters(FrameSampling.count) == ["span"]
@@ -62,7 +63,7 @@ def test_time_span():
 
 def test_video(tmp_path):
     write_stamped_video(tmp_path / "a.mp4", 5)
-    assert parameters(Video.open) == ["path", "reader"]
+    assert parameters(Video.open) == ["path", "reader", "index_dir", "time_limit"]
     assert parameters(Video.frames) == ["times", "sampling"]
     assert parameters(Video.clip) == ["span", "sampling"]
     assert inspect.signature(Video.clip).parameters["sampling"].default is CROP
