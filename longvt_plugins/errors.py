@@ -15,7 +15,8 @@
     │   │   └── NoVideoStreamError  a container that holds sound or subtitles alone
     │   ├── DamagedVideoError   a video whose data cannot be decoded
     │   ├── OutsideVideoError   a time before the start or after the end
-    │   └── VideoTimeoutError   reading took longer than allowed
+    │   ├── VideoTimeoutError   reading took longer than allowed
+    │   └── VideoReaderCrashError   the process that decoded it broke down
     └── ChatError               a chat server could not be asked, or gave no usable reply
         ├── ChatUnavailableError    no connection, no reply in time, or overloaded, after all tries
         ├── ChatRequestError        the server refuses this request; the same request would be refused again
@@ -122,6 +123,10 @@ class VideoTimeoutError(VideoError):
     def __init__(self, message: str, *, seconds: float | None = None) -> None:
         super().__init__(message)
         self.seconds = seconds
+
+
+class VideoReaderCrashError(VideoError):
+    """The process in which a reader worked ended, as by a fault in a decoder's C code."""
 
 
 class ChatError(LongvtError):
