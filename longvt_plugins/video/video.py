@@ -196,13 +196,13 @@ class Video:
             reader = PyavReader
         # Absolute, so that no name can be taken for a protocol or an option by what lies below.
         file = Path(path).absolute()
-        _check_regular_file(file)
+        check_regular_file(file)
         options: dict[str, Any] = {}
         if index_dir is not None:
             options["index_dir"] = Path(index_dir)
         if time_limit is not None:
             options["time_limit"] = time_limit
-        return cls(file, reader(file, **_accepted(reader, options)), time_limit)
+        return cls(file, reader(file, **accepted_options(reader, options)), time_limit)
 
     @property
     def duration(self) -> float:
@@ -342,7 +342,7 @@ class Video:
         self.close()
 
 
-def _accepted(reader: type[VideoReader], options: dict[str, Any]) -> dict[str, Any]:
+def accepted_options(reader: type[VideoReader], options: dict[str, Any]) -> dict[str, Any]:
     """Those of the options that the reader's constructor has a name for."""
     parameters = inspect.signature(reader).parameters.values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
@@ -351,7 +351,7 @@ def _accepted(reader: type[VideoReader], options: dict[str, Any]) -> dict[str, A
     return {name: value for name, value in options.items() if name in names}
 
 
-def _check_regular_file(path: Path) -> None:
+def check_regular_file(path: Path) -> None:
     """Asks before opening: to open a pipe would wait for a writer, perhaps for ever."""
     try:
         mode = path.stat().st_mode
