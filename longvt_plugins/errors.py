@@ -17,6 +17,7 @@
     │   ├── OutsideVideoError   a time before the start or after the end
     │   ├── VideoTimeoutError   reading took longer than allowed
     │   └── VideoReaderCrashError   the process that decoded it broke down
+    ├── JudgeError              a judge that cannot be trusted with a reward
     └── ChatError               a chat server could not be asked, or gave no usable reply
         ├── ChatUnavailableError    no connection, no reply in time, or overloaded, after all tries
         ├── ChatRequestError        the server refuses this request; the same request would be refused again
@@ -127,6 +128,10 @@ class VideoTimeoutError(VideoError):
 
 class VideoReaderCrashError(VideoError):
     """The process in which a reader worked ended, as by a fault in a decoder's C code."""
+
+
+class JudgeError(LongvtError):
+    """A judge that cannot be trusted with a reward: it fails on questions whose verdict is known."""
 
 
 class ChatError(LongvtError):

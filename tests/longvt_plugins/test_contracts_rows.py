@@ -11,7 +11,7 @@ from pathlib import Path
 
 import datapipe
 from longvt_plugins import ToolContext, create_plugin_manager, types
-from longvt_plugins.judges import Judge, JudgeConfig, Judgement
+from longvt_plugins.judges import Judge, JudgeConfig, JudgeHealth, Judgement
 from longvt_plugins.rows import COLUMNS, Row, RowKind
 from longvt_plugins.tools import Tool
 from longvt_plugins.tools.crop_video import crop_video
@@ -119,7 +119,7 @@ def test_tool():
 
 def test_judge():
     assert list(fields(Judgement)) == [
-        *("score", "verdict", "reason", "raw", "fingerprint", "cached", "seconds", "cost")
+        *("score", "verdict", "reason", "raw", "fingerprint", "cached", "seconds", "cost", "scores", "prompt_hash")
     ]
     assert typing.get_type_hints(Judgement)["score"] == float | None
     assert fields(JudgeConfig)["name"] == "exact"
@@ -127,6 +127,7 @@ def test_judge():
     assert list(parameters) == ["self", "question", "reference", "prediction", "options", "kind"]
     assert inspect.iscoroutinefunction(Judge.__call__)
     assert set(fields(Judgement)) <= quoted(section("Judge"))
+    assert set(vars(JudgeHealth())) - {"_lock"} <= quoted(section("Judge"))
 
 
 async def _judge_once() -> Judgement:
