@@ -51,6 +51,11 @@ def write_stamped_video(
     variable: bool = False,
     rotation: Literal[0, 90, 180, 270] = 0,
     options: dict[str, str] | None = None,
+    pixel_format: str = "yuv420p",
+    container_options: dict[str, str] | None = None,
+    start: float = 0,
+    sound: bool = False,
+    grain: int = 0,
 ) -> list[float]:
     """Writes a video whose n-th frame shows the number n, for :func:`read_stamp`.
 
@@ -65,6 +70,11 @@ def write_stamped_video(
         variable: Frames come at uneven times, the same ones on every run.
         rotation: Degrees clockwise by which players turn the stored picture; MP4 and MOV only.
         options: Of the encoder.
+        pixel_format: As stored; an odd width or height needs ``yuv444p``, or a codec that can crop.
+        container_options: Of the muxer, such as ``{"movflags": "frag_keyframe+empty_moov"}``.
+        start: The time in seconds that the file gives to its first frame, where the container can hold one.
+        sound: Whether a silent AAC track runs beside the pictures, from second 0 to the end.
+        grain: Gray levels of noise, the same on every run: it makes packets as large as those of real footage.
 
     Returns:
         When each frame comes on screen, in seconds from the first.
@@ -88,19 +98,24 @@ def write_stamped_video(
     else:
         tick, ticks = 1 / rate, list(range(count))
     preset = {"preset": "ultrafast", "bf": str(b_frames)} if codec == "libx264" else {"bf": str(b_frames)}
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options={**preset, "g": str(gop), **(options or {})})
         turned = rotation in (90, 270)
         stream.width, stream.height = (size[1], size[0]) if turned else size
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pixel_format
         stream.codec_context.thread_count = 1
         stream.codec_context.time_base = tick
+        silence = _Silence(container) if sound else None
         for number, pts in enumerate(ticks):
-            picture = _stamp(number, size, rotation)
+            picture = _stamp(number, size, rotation, grain)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = pts, tick
+            frame.pts, frame.time_base = pts + round(start / tick), tick
             container.mux(stream.encode(frame))
+            if silence is not None:
+                silence.write(start + float(pts * tick))
         container.mux(stream.encode(None))
+        if silence is not None:
+            silence.end()
     if rotation:
         _write_rotation(path, rotation)
     return [float(pts * tick) for pts in ticks]
@@ -186,7 +201,34 @@ def _checksum(number: int) -> int:
     return (number * 37 + number // 64 * 11 + 21) % 64
 
 
-def _stamp(number: int, size: tuple[int, int], rotation: int) -> np.ndarray[Any, Any]:
+class _Silence:
+    """A track of nothing to hear, written as far as the pictures are."""
+
+    _RATE, _SAMPLES = 16000, 1024
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+        self._stream = container.add_stream("aac", rate=self._RATE, layout="mono")
+        self._written = 0
+
+    def write(self, until: float) -> None:
+        """Goes on to this second."""
+        import av
+        import numpy as np
+
+        while self._written < until * self._RATE:
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, self._SAMPLES), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = self._RATE, self._written
+            frame.time_base = Fraction(1, self._RATE)
+            self._container.mux(self._stream.encode(frame))
+            self._written += self._SAMPLES
+
+    def end(self) -> None:
+        """Writes what the encoder still holds."""
+        self._container.mux(self._stream.encode(None))
+
+
+def _stamp(number: int, size: tuple[int, int], rotation: int, grain: int) -> np.ndarray[Any, Any]:
     import numpy as np
 
     code = number << _CHECK_BITS | _checksum(number)
@@ -196,6 +238,9 @@ def _stamp(number: int, size: tuple[int, int], rotation: int) -> np.ndarray[Any,
     rows = np.arange(height) * GRID // height
     columns = np.arange(width) * GRID // width
     picture = np.repeat(cells[rows][:, columns, None], 3, axis=2)
+    if grain:
+        noise = np.random.default_rng(number).integers(-grain, grain + 1, size=(height, width, 1))
+        picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
     # Stored turned the other way, so that it stands upright once a player has turned it clockwise.
     return np.ascontiguousarray(np.rot90(picture, rotation // 90))
 

@@ -75,6 +75,23 @@ def test_uneven_videos_are_the_same_on_every_run(tmp_path):
     assert len({round(later - earlier, 3) for earlier, later in itertools.pairwise(first)}) > 10
 
 
+def test_a_file_may_start_late_and_carry_sound_and_grain(tmp_path):
+    import av
+
+    times = write_stamped_video(tmp_path / "plain.mkv", 5)
+    late = write_stamped_video(tmp_path / "late.mkv", 5, start=7, sound=True, grain=20)
+
+    with av.open(str(tmp_path / "late.mkv")) as container:
+        packets = [(found.stream.type, found.pts * found.time_base) for found in container.demux() if found.size]
+    starts = {kind: float(time) for kind, time in reversed(packets)}
+    assert starts == {"video": 7, "audio": pytest.approx(0, abs=0.1)}
+    assert sum(kind == "audio" for kind, _ in packets) >= 12 * 16000 // 1024
+    with Video.open(tmp_path / "late.mkv") as video:
+        assert [read_stamp(frame.image) for frame in video.frames(late)] == list(range(20))
+    assert late == times
+    assert (tmp_path / "late.mkv").stat().st_size > 10 * (tmp_path / "plain.mkv").stat().st_size
+
+
 @pytest.mark.parametrize(
     ("seconds", "settings", "said"),
     [(0, {}, "1 to"), (1e6, {}, "1 to"), (2, {"rotation": 90}, "only .mp4 and .mov hold a rotation, not .mkv")],
