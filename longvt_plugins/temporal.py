@@ -16,6 +16,7 @@ Empty spans score 0.0. Nothing is clipped to the video's length: the caller has 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -108,7 +109,7 @@ def wasserstein(predicted: Spans, reference: Spans) -> float:
         return math.inf
     areas = []
     gap = slope = 0.0  # between the cumulative distributions: its value, and how it changes per second
-    for here, there in zip(moments, moments[1:], strict=False):
+    for here, there in itertools.pairwise(moments):
         gap += jumps[here]
         slope += slopes[here]
         areas.append(_area(gap, gap + slope * (there - here), there - here))
