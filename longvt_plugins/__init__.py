@@ -22,7 +22,9 @@ _PUBLIC = {
     "ToolContext": "longvt_plugins.tools.context",
     "ToolError": "longvt_plugins.errors",
     "Video": "longvt_plugins.video.video",
+    "VideoConfig": "longvt_plugins.video.config",
     "VideoError": "longvt_plugins.errors",
+    "VideoLibrary": "longvt_plugins.video.library",
     "create_plugin_manager": "longvt_plugins.plugins",
     "hookimpl": "longvt_plugins.hookspecs",
 }
@@ -38,7 +40,9 @@ __all__ = [
     "ToolContext",
     "ToolError",
     "Video",
+    "VideoConfig",
     "VideoError",
+    "VideoLibrary",
     "__version__",
     "create_plugin_manager",
     "hookimpl",
@@ -52,6 +56,8 @@ if TYPE_CHECKING:
     from longvt_plugins.tools.context import ToolContext
     from longvt_plugins.tools.tool import Tool
     from longvt_plugins.types import TimeSpan, ToolCall
+    from longvt_plugins.video.config import VideoConfig
+    from longvt_plugins.video.library import VideoLibrary
     from longvt_plugins.video.sampling import FrameSampling
     from longvt_plugins.video.video import Frame, Video
 
