@@ -222,7 +222,7 @@ def test_frames_beyond_the_budget_are_refused(row):
         (assistant("<think>Let me thi", finish_reason="length"), "length", None),
         (assistant("<think>x</think><answer>red</answer> and", finish_reason="length"), "answered", "red"),
         (assistant(""), "no_answer", None),
-        (assistant(None), "no_answer", None),
+        (assistant(None), "error", None),
     ],
 )
 def test_how_a_rollout_ended_is_recorded(row, turn, stop_reason, answer):
