@@ -37,7 +37,7 @@ from longvt_plugins.rows import Row, parse_row
 from longvt_plugins.synthetic import resolve_model
 from longvt_plugins.synthetic.world import get_preset
 from longvt_plugins.types import ToolCall
-from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling
+from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling, Mode, Scaling
 
 A = TypeVar("A", bound="AgentArguments")
 
@@ -68,6 +68,8 @@ class AgentArguments:
         min_pixels: Both smallest areas at once.
         max_pixels: Both largest areas at once.
         frame_factor: Width and height of frames are multiples of this many pixels.
+        sampling_mode: ``grid`` for evenly spaced seconds, ``qwen`` for the frames of qwen-vl-utils.
+        scaling: ``fast`` goes straight to the size shown, ``exact`` scales as qwen-vl-utils does.
         labels: Whether each frame comes after its second as text.
         seed_thought: Thought before the look at the right window, in tasks that give it.
         reader: Video reader, by name.
@@ -97,6 +99,8 @@ class AgentArguments:
     min_pixels: int | None = None
     max_pixels: int | None = None
     frame_factor: int | None = None
+    sampling_mode: Mode | None = None
+    scaling: Scaling | None = None
     labels: Literal["seconds", "none"] | None = None
     seed_thought: str = AgentConfig.seed_thought
     reader: str | None = None
@@ -133,9 +137,9 @@ class AgentArguments:
         if self.preset is not None:
             base = getattr(get_preset(self.preset), name)
         # What is said of this sampling alone comes before what is said of both.
-        common = {key: getattr(self, key) for key in ("min_pixels", "max_pixels", "labels")}
+        common = {key: getattr(self, key) for key in ("min_pixels", "max_pixels", "labels", "scaling")}
         own = {key: getattr(self, f"{name}_{key}") for key in _OWN_KEYS}
-        given = {**common, "factor": self.frame_factor}
+        given = {**common, "factor": self.frame_factor, "mode": self.sampling_mode}
         given |= {key: value for key, value in own.items() if value is not None}
         return replace(base, **{key: value for key, value in given.items() if value is not None})
 

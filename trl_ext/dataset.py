@@ -260,7 +260,7 @@ class _SizeAsShown(FrameSampling):
     width: int = 28
     height: int = 28
 
-    def size(self, width: int, height: int) -> tuple[int, int]:
+    def size(self, width: int, height: int, *, frames: int = 1) -> tuple[int, int]:
         return self.width, self.height
 
 

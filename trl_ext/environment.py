@@ -34,7 +34,7 @@ from longvt_plugins.rows import Row, parse_row
 from longvt_plugins.tools import Tool, ToolContext
 from longvt_plugins.transcript import error_reply
 from longvt_plugins.types import Block, ToolCall, text_block
-from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling
+from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling, Mode, Scaling
 from longvt_plugins.video.video import VideoReader
 from trl_ext.opening_cache import OpeningCache, file_identities
 
@@ -73,6 +73,12 @@ class EnvironmentConfig:
     crop_min_pixels: int = _key(CROP.min_pixels, "crop_video: smallest area of a frame in pixels.")
     crop_max_pixels: int = _key(CROP.max_pixels, "crop_video: largest area of a frame in pixels.")
     frame_factor: int = _key(OVERVIEW.factor, "Width and height of frames are multiples of this many pixels.")
+    sampling_mode: Mode = field(
+        default="grid", metadata={"help": "grid: evenly spaced seconds; qwen: the frames of qwen-vl-utils."}
+    )
+    scaling: Scaling = field(
+        default="fast", metadata={"help": "fast: straight to the size shown; exact: as qwen-vl-utils scales."}
+    )
     labels: Literal["seconds", "none"] = _key("seconds", "Whether each frame comes after its second as text.")
     form: Form = field(
         default="tool", metadata={"help": "How the model is told to answer: the prompt system_<form>.jinja."}
@@ -112,7 +118,9 @@ class EnvironmentConfig:
     def _sampling(self, name: str) -> FrameSampling:
         keys = ("fps", "min_frames", "max_frames", "min_pixels", "max_pixels")
         values = {key: getattr(self, f"{name}_{key}") for key in keys}
-        return FrameSampling(**values, labels=self.labels, factor=self.frame_factor)
+        return FrameSampling(
+            **values, mode=self.sampling_mode, labels=self.labels, factor=self.frame_factor, scaling=self.scaling
+        )
 
 
 class EnvironmentBug(BaseException):

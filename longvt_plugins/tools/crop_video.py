@@ -31,9 +31,9 @@ def crop_video(ctx: ToolContext, video_path: str, start_time: float, end_time: f
     if end_time <= start_time:
         raise ToolError(f"end_time {end_time:g} must be later than start_time {start_time:g}")
     span = TimeSpan(start_time, min(end_time, video.duration))
-    wanted = ctx.crop.count(span)
+    wanted = ctx.crop.count(span, video=video)
     granted = ctx.budget.grant_frames(wanted)
-    frames = video.frames(ctx.crop.times(span, granted), ctx.crop)
+    frames = video.frames(ctx.crop.times(span, granted, video=video), ctx.crop)
     shown = f"{_frames(len(frames))} from {format_seconds(span.start)}s to {format_seconds(span.end)}s"
     if end_time > video.duration:
         shown += f" (the video ends at {length}s)"

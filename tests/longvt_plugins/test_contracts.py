@@ -36,9 +36,9 @@ def test_frame_sampling():
         "factor",
         "scaling",
     ]
-    assert parameters(FrameSampling.times) == ["span", "count"]
-    assert parameters(FrameSampling.count) == ["span"]
-    assert parameters(FrameSampling.size) == ["width", "height"]
+    assert parameters(FrameSampling.times) == ["span", "count", "video"]
+    assert parameters(FrameSampling.count) == ["span", "video"]
+    assert parameters(FrameSampling.size) == ["width", "height", "frames"]
 
 
 def test_the_presets_take_one_frame_a_second_of_at_most_224_by_224_pixels():

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from longvt_plugins.errors import DamagedVideoError, NotAVideoError, VideoNotFoundError
 from longvt_plugins.hookspecs import RegisterNamed, hookimpl
 from longvt_plugins.video.index import KeyPacket, PacketIndex
+from longvt_plugins.video.sampling import Timetable
 from longvt_plugins.video.video import Frame
 
 if TYPE_CHECKING:
@@ -96,6 +97,15 @@ class PyavReader:
     def duration(self) -> float:
         """Seconds; of a file that was cut short, as many as its header promises."""
         return (self._end - self._index.start) * self._tick
+
+    @property
+    def timetable(self) -> Timetable:
+        """When each frame comes on screen. The mean frame rate is over the packets found, as torchcodec has it."""
+        index = self._index
+        # Each end in seconds before they are subtracted: the last bit decides how many frames `qwen` takes.
+        seconds = index.end * self._tick - index.start * self._tick
+        times = [(ticks - index.start) * self._tick for ticks in index.times]
+        return Timetable(times, len(times) / seconds, self.duration)
 
     @property
     def width(self) -> int:

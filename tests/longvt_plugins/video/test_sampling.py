@@ -123,6 +123,7 @@ def test_the_presets_are_those_of_the_published_training():
         {"min_pixels": 100, "max_pixels": 99},
         {"mode": "linspace"},
         {"labels": "minutes"},
+        {"scaling": "slow"},
     ],
 )
 def test_values_that_make_no_sense_are_refused_by_name(values):
