@@ -129,16 +129,13 @@ def read_stamp(image: Image.Image) -> int:
     """
     import numpy as np
 
-    gray = np.asarray(image.convert("L"), dtype=np.float32)
-    rows = np.linspace(0, gray.shape[0], 2 * GRID + 1)[1::2].astype(int)
-    columns = np.linspace(0, gray.shape[1], 2 * GRID + 1)[1::2].astype(int)
+    gray = np.asarray(image.convert("L"))
+    height, width = gray.shape
     # The middle of each cell: its rim blends into its neighbours when the picture is resized.
-    reach_y, reach_x = gray.shape[0] // (4 * GRID), gray.shape[1] // (4 * GRID)
+    cells = gray[_middles(height)][:, _middles(width)].reshape(GRID, -1, GRID, 1 + 2 * (width // (4 * GRID)))
     code = 0
-    for y in rows:
-        for x in columns:
-            cell = gray[y - reach_y : y + reach_y + 1, x - reach_x : x + reach_x + 1]
-            code = code << 1 | int(cell.mean() > (_DARK + _LIGHT) / 2)
+    for bit in (cells.mean(axis=(1, 3)) > (_DARK + _LIGHT) / 2).flat:
+        code = code << 1 | int(bit)
     number, check = code >> _CHECK_BITS, code & (1 << _CHECK_BITS) - 1
     if check != _checksum(number):
         raise ValueError("the picture shows no stamp that can be read")
@@ -194,6 +191,15 @@ def plugin_manager(*plugins: object) -> PluginManager:
     from longvt_plugins.plugins import create_plugin_manager
 
     return create_plugin_manager(entry_points=False, extra=plugins)
+
+
+def _middles(pixels: int) -> np.ndarray[Any, Any]:
+    """The rows, or columns, in the middle of each cell."""
+    import numpy as np
+
+    reach = pixels // (4 * GRID)
+    centres = (2 * np.arange(GRID) + 1) * pixels // (2 * GRID)
+    return (centres[:, None] + np.arange(-reach, reach + 1)).ravel()
 
 
 def _checksum(number: int) -> int:
