@@ -19,8 +19,7 @@ import logging
 import math
 import random
 import threading
-import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -78,19 +77,19 @@ class _TryFailed(Exception):
         kind: type[ChatError] = ChatUnavailableError,
         *,
         again: bool = True,
+        is_servers: bool = True,
         status: int | None = None,
         retry_after: float | None = None,
+        detail: str = "",
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.kind = kind
         self.again = again
+        self.is_servers = is_servers
         self.status = status
         self.retry_after = retry_after
-
-    @property
-    def is_servers(self) -> bool:
-        return self.status not in _OWN_FAULTS
+        self.detail = detail
 
 
 @dataclass(eq=False)
@@ -161,7 +160,7 @@ class ChatClient:
         self._cache = ResponseCache(config.cache_dir, int(config.cache_gb * 1e9)) if config.cache_dir else None
         self._meter = Meter(clock)
         self._dialect = Dialect(f"chat server {config.server}, model {config.model!r}")
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()
+        self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
         self._loops_lock = threading.Lock()
         self._jitter = random.Random()
         self._expected_tokens = _FIRST_EXPECTED_TOKENS
@@ -232,14 +231,13 @@ class ChatClient:
         where = (f"format {FORMAT}", self.config.cache_name or self.config.server, self.config.image_format)
         return fingerprint(messages, self.config.tool_images, request, where)
 
-    async def _ask_once(self, key: bytes, ask: Callable[[], Awaitable[Completion]]) -> Completion:
+    async def _ask_once(self, key: bytes, ask: Callable[[], Coroutine[Any, Any, Completion]]) -> Completion:
         """Equal requests on their way at the same time are one."""
         flights = self._own_loop().flights
         flight = flights.get(key)
         is_first = flight is None
         if flight is None:
-            flight = flights[key] = _Flight(asyncio.ensure_future(ask()))
-            flight.task.add_done_callback(lambda task: flights.pop(key, None))
+            flight = flights[key] = _Flight(asyncio.create_task(ask()))
         flight.waiting += 1
         try:
             completion = await asyncio.shield(flight.task)
@@ -247,8 +245,15 @@ class ChatClient:
             if flight.waiting == 1:
                 flight.task.cancel()
             raise
+        except ChatError:
+            if not is_first:
+                self._meter.count(failures=1)
+            raise
         finally:
             flight.waiting -= 1
+            # At once: nobody may join a request that has ended, or that was given up.
+            if (flight.task.done() or not flight.waiting) and flights.get(key) is flight:
+                del flights[key]
         if is_first:
             return completion
         self._meter.count(completions=1, cached=1)
@@ -279,43 +284,40 @@ class ChatClient:
         self._meter.count(cache_faults=1)
 
     async def _ask(self, messages: Sequence[Message], request: Mapping[str, Any]) -> Completion:
+        is_large = has_images(messages)
         prompt_tokens = estimate_tokens(messages, request.get("tools", ()))
-        written = min(request["max_tokens"], self._expected_tokens)
-        expected_cost = self.config.price(prompt_tokens, math.ceil(written))
-        self.budget.reserve(expected_cost)
         try:
             # Encoding hundreds of frames takes a while: the other conversations go on meanwhile.
-            wire = await _in_thread_if(has_images(messages), self._encode, messages)
-            return await self._try_often(dict(request, messages=wire), prompt_tokens, written, has_images(messages))
+            wire = await _in_thread_if(is_large, self._encode, messages)
+            return await self._try_often(dict(request, messages=wire), prompt_tokens, is_large)
         except ChatError:
             self._meter.count(failures=1)
             raise
-        finally:
-            self.budget.release(expected_cost)
 
     def _encode(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         return to_wire(messages, image_format=self.config.image_format, tool_images=self.config.tool_images)
 
-    async def _try_often(
-        self, request: dict[str, Any], prompt_tokens: int, written: float, is_large: bool
-    ) -> Completion:
+    async def _try_often(self, request: dict[str, Any], prompt_tokens: int, is_large: bool) -> Completion:
         tries = 0
         started: float | None = None
         while True:
             sent = self._dialect.spell(request)
             body = await _in_thread_if(is_large, _dump, sent)
-            async with self._limits.place(self._member, prompt_tokens + written) as place:
-                started = self._clock.now() if started is None else started
-                left = self.config.total_timeout - (self._clock.now() - started)
-                tries += 1
-                self._meter.count(requests=1, retries=int(tries > 1))
-                try:
-                    reply = await self._try(body, min(self.config.timeout, max(left, 0.001)), place)
-                except _TryFailed as error:
-                    failed = error
-                else:
-                    return self._completion(reply, place, sent, tries, self._clock.now() - started, prompt_tokens)
-            if failed.status is not None and self._dialect.learn(sent, failed.status, failed.reason):
+            async with self._limits.place(self._member) as place:
+                written = min(request["max_tokens"], self._expected_tokens)
+                with self.budget.reserve(self.config.price(prompt_tokens, math.ceil(written))):
+                    await self._limits.turn(place, prompt_tokens + written)
+                    started = self._clock.now() if started is None else started
+                    left = self.config.total_timeout - (self._clock.now() - started)
+                    tries += 1
+                    self._meter.count(requests=1, retries=int(tries > 1))
+                    try:
+                        reply = await self._try(body, left, place)
+                    except _TryFailed as error:
+                        failed = error
+                    else:
+                        return self._completion(reply, place, sent, tries, self._clock.now() - started, prompt_tokens)
+            if failed.status is not None and self._dialect.learn(sent, failed.status, failed.detail):
                 tries -= 1  # that was no failure, and it happens once for each habit
                 continue
             await self._wait_or_give_up(failed, tries, started)
@@ -341,41 +343,55 @@ class ChatClient:
         message = self._told(reason, tries)
         raise failed.kind(message, failed.status) if failed.kind is ChatRequestError else failed.kind(message)
 
-    async def _try(self, body: bytes, timeout: float, place: Place) -> Reply:
+    async def _try(self, body: bytes, seconds_left: float, place: Place) -> Reply:
         import httpx2
 
         http = self._own_loop().http
         url = f"{self.config.server}/chat/completions"
         try:
-            async with asyncio.timeout(timeout), http.stream("POST", url, content=body) as response:
+            async with (
+                asyncio.timeout(min(self.config.timeout, max(seconds_left, 0.001))),
+                http.stream("POST", url, content=body) as response,
+            ):
                 data = await _read(response)
-        except (TimeoutError, httpx2.TimeoutException):
-            raise _TryFailed(f"no reply within {timeout:g} s") from None
-        except (httpx2.TransportError, httpx2.StreamError) as error:
+        except TimeoutError:
+            whole = self.config.timeout <= seconds_left
+            limit = f"{self.config.timeout:g} s" if whole else f"total_timeout ({self.config.total_timeout:g} s)"
+            raise _TryFailed(f"no reply within {limit}") from None
+        except httpx2.TransportError as error:
             raise _TryFailed(f"no connection: {self._hidden(str(error) or type(error).__name__)}") from None
+        except httpx2.InvalidURL as error:
+            raise _TryFailed(f"no address: {self._hidden(str(error))}", ChatRequestError, again=False) from None
         if not response.is_success:
             raise self._refusal(response, data, place)
         try:
             reply = read_reply(data)
         except UnreadableReply as error:
             self._pay(*error.usage)
-            raise _TryFailed(self._hidden(error.reason), ChatReplyError, again=error.again) from None
+            raise _TryFailed(
+                self._hidden(error.reason), ChatReplyError, again=error.again, is_servers=error.again
+            ) from None
         self._limits.served()
         self._meter.well()
         return reply
 
     def _refusal(self, response: Response, data: bytes, place: Place) -> _TryFailed:
         status = response.status_code
-        reason = f"HTTP {status}: {self._hidden(error_text(data))}"
+        said = "it redirects, which is not followed" if response.is_redirect else error_text(data)
         retry_after = _retry_after(response.headers, data, self._clock)
         if status in (429, 503):
             self._limits.overloaded(place, retry_after)
-        # Waiting does not fill an empty account.
-        again = status in (408, 409, 429) or status >= 500
-        if error_body(data).get("code") == "insufficient_quota":
-            again = False
-        kind = ChatUnavailableError if status in (408, 409, 429) or status >= 500 else ChatRequestError
-        return _TryFailed(reason, kind, again=again, status=status, retry_after=retry_after)
+        passes = status in (408, 409, 429) or status >= 500
+        return _TryFailed(
+            f"HTTP {status}: {self._hidden(said)}",
+            ChatUnavailableError if passes else ChatRequestError,
+            # Waiting does not fill an empty account.
+            again=passes and error_body(data).get("code") != "insufficient_quota",
+            is_servers=status not in _OWN_FAULTS,
+            status=status,
+            retry_after=retry_after,
+            detail=self._without_key(said),
+        )
 
     def _completion(
         self, reply: Reply, place: Place, sent: Mapping[str, Any], tries: int, seconds: float, prompt_tokens: int
@@ -417,6 +433,8 @@ class ChatClient:
             if own is None:
                 import httpx2
 
+                for closed in [earlier for earlier in self._loops if earlier.is_closed()]:
+                    del self._loops[closed]
                 own = self._loops[loop] = _Loop(
                     httpx2.AsyncClient(
                         headers={
@@ -432,10 +450,12 @@ class ChatClient:
             return own
 
     def _hidden(self, text: str) -> str:
-        """One line of a text from outside, without the key that some servers repeat."""
-        if self.config.api_key != NO_KEY:
-            text = text.replace(self.config.api_key, "[api_key]")
-        return one_line(text)
+        """One line of a text from outside."""
+        return one_line(self._without_key(text))
+
+    def _without_key(self, text: str) -> str:
+        """A text without the key, which some servers repeat."""
+        return text if self.config.api_key == NO_KEY else text.replace(self.config.api_key, "[api_key]")
 
     def _told(self, reason: str, tries: int) -> str:
         times = "1 try" if tries == 1 else f"{tries} tries"
@@ -487,7 +507,8 @@ def _retry_after(headers: Mapping[str, str], data: bytes, clock: Clock) -> float
             return max(parsedate_to_datetime(header).timestamp() - clock.wall(), 0.0)
         except (ValueError, OverflowError):
             return None
-    for detail in error_body(data).get("details") or ():
+    details = error_body(data).get("details")
+    for detail in details if isinstance(details, list) else ():
         delay = detail.get("retryDelay") if isinstance(detail, dict) else None
         if isinstance(delay, str) and delay.endswith("s"):
             return _number(delay[:-1])

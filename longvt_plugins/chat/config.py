@@ -97,6 +97,9 @@ class ChatConfig:
     extra_body: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("prices", "extra_body"):  # a copy, which nobody changes afterwards
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, dict(getattr(self, name)))
         _check_address(self.base_url)
         if not self.model:
             raise ConfigError("model must be the name that the server knows the model by, not empty")

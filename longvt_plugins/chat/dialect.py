@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from longvt_plugins.chat.wire import one_line
+
 logger = logging.getLogger(__name__)
 
 _REFUSALS = (400, 404, 415, 422, 500, 501)
@@ -44,7 +46,10 @@ class _Habit:
     told: str
 
 
-_UNKNOWN = r"(unsupported|not\s+support|unknown|unrecogni[sz]ed|unexpected|not\s+permitted|cannot\s+find|extra\s+(input|field))"
+_UNKNOWN = (
+    r"(unsupported|not\s+support|unknown|unrecogni[sz]ed|unexpected"
+    r"|not\s+permitted|cannot\s+find|extra\s+(input|field))"
+)
 
 
 def _named(field: str) -> str:
@@ -125,7 +130,7 @@ class Dialect:
                     is_news = habit.field not in self._learnt
                     self._learnt[habit.field] = habit
                 if is_news:
-                    logger.warning("%s refuses %s, so %s: %s", self._server, habit.field, habit.told, reason)
+                    logger.warning("%s refuses %s, so %s: %s", self._server, habit.field, habit.told, one_line(reason))
                 return True
         return False
 

@@ -4,10 +4,11 @@
 
     limits = limits_of("http://localhost:8000/v1", SYSTEM_CLOCK)
     member = limits.join(concurrency=32, requests_per_minute=600, tokens_per_minute=None)
-    async with limits.place(member, tokens=1500) as place:      # waits for its turn
-        ...                                                     # the request
-        place.settle(used_tokens)                               # what it really was
-    limits.overloaded(place, retry_after=2.0)                   # after a 429
+    async with limits.place(member) as place:           # waits until one more may be in flight
+        await limits.turn(place, tokens=1500)           # waits for its minute
+        ...                                             # the request
+        place.settle(used_tokens)                       # what it really was
+        limits.overloaded(place, retry_after=2.0)       # after a 429
 
 Requests and tokens a minute are spread evenly: of a limit of 60 requests one starts every second, so that no
 minute has more. Tokens are paid for in advance as an estimate; what the server reports afterwards moves the next
@@ -73,7 +74,7 @@ class Place:
     member: Member
     loop: asyncio.AbstractEventLoop
     tokens: float = 0.0
-    since: float = 0.0
+    cuts: int = 0
     settled: float | None = None
 
     def settle(self, tokens: float) -> None:
@@ -106,7 +107,7 @@ class ServerLimits:
         self._places: set[Place] = set()
         self._tickets = 0
         self._window = math.inf
-        self._last_cut = -math.inf
+        self._cuts = 0
         self._paused_until = -math.inf
         self._requests_free_at = -math.inf
         self._tokens_free_at = -math.inf
@@ -145,20 +146,44 @@ class ServerLimits:
         return member
 
     @asynccontextmanager
-    async def place(self, member: Member, tokens: float) -> AsyncIterator[Place]:
-        """Waits until a request may be sent, in the order of arrival.
+    async def place(self, member: Member) -> AsyncIterator[Place]:
+        """Waits until one more request may be in flight, in the order of arrival.
 
         Args:
             member: Who asks.
-            tokens: How many the request is expected to take.
         """
-        place = Place(member, asyncio.get_running_loop(), tokens)
+        place = Place(member, asyncio.get_running_loop())
         await self._enter(place)
         try:
-            await self._wait_for_turn(place)
             yield place
         finally:
             self._leave(place)
+
+    async def turn(self, place: Place, tokens: float) -> None:
+        """Waits until the limits by the minute allow the request.
+
+        Args:
+            place: In flight.
+            tokens: How many the request is expected to take. One that is given up while it waits takes none.
+        """
+        with self._lock:
+            start = self._clock.now()
+            if (rate := self._smallest("requests_per_minute")) is not None:
+                start = max(start, self._requests_free_at)
+                self._requests_free_at = start + 60 / rate
+            if (rate := self._smallest("tokens_per_minute")) is not None:
+                start = max(start, self._tokens_free_at)
+                self._tokens_free_at = start + tokens * 60 / rate
+                place.tokens = tokens
+            until = max(start, self._paused_until)
+        place.settled = 0.0
+        while (wait := until - self._clock.now()) > 0:
+            await self._clock.sleep(wait)
+            with self._lock:  # while this one waited, another may have been told to stay away
+                until = max(start, self._paused_until)
+        place.settled = None
+        with self._lock:
+            place.cuts = self._cuts
 
     def overloaded(self, place: Place, retry_after: float | None) -> None:
         """The server had too much: fewer at once from now on.
@@ -172,9 +197,9 @@ class ServerLimits:
             if retry_after is not None:
                 self._paused_until = max(self._paused_until, now + min(retry_after, LONGEST_PAUSE_SECONDS))
             # Requests that were sent before the last cut tell of the same overload again.
-            if place.since >= self._last_cut:
+            if place.cuts == self._cuts:
                 self._window = max(1.0, min(self._window, len(self._places)) / 2)
-                self._last_cut = now
+                self._cuts += 1
 
     def served(self) -> None:
         """The server took a request well: a little more at once from now on."""
@@ -218,25 +243,6 @@ class ServerLimits:
                     self._tokens_free_at += (place.settled - place.tokens) * 60 / rate
             woken = self._grant()
         _wake(woken)
-
-    async def _wait_for_turn(self, place: Place) -> None:
-        with self._lock:
-            now = self._clock.now()
-            start = now
-            if (rate := self._smallest("requests_per_minute")) is not None:
-                start = max(start, self._requests_free_at)
-                self._requests_free_at = start + 60 / rate
-            if (rate := self._smallest("tokens_per_minute")) is not None:
-                start = max(start, self._tokens_free_at)
-                self._tokens_free_at = start + place.tokens * 60 / rate
-            else:
-                place.tokens = 0.0
-            until = max(start, self._paused_until)
-        while (wait := until - self._clock.now()) > 0:
-            await self._clock.sleep(wait)
-            with self._lock:  # while this one waited, another may have been told to stay away
-                until = max(start, self._paused_until)
-        place.since = self._clock.now()
 
     def _smallest(self, name: str) -> float | None:
         stated = [rate for member in self._members if (rate := getattr(member, name)) is not None]

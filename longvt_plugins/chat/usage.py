@@ -14,6 +14,8 @@ here. Where a server does not report tokens, they count as 0 and the cost is tha
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -164,8 +166,9 @@ class CostBudget:
         with self._lock:
             return self._spent
 
-    def reserve(self, dollars: float) -> None:
-        """Sets money aside for a request.
+    @contextmanager
+    def reserve(self, dollars: float) -> Iterator[None]:
+        """Sets money aside while a request is in flight.
 
         Args:
             dollars: What it is expected to cost.
@@ -180,13 +183,13 @@ class CostBudget:
                     f"${self._expected:.4f} expected for requests under way, ${dollars:.4f} for this one"
                 )
             self._expected += dollars
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._expected -= dollars
 
     def pay(self, dollars: float) -> None:
         """Counts what was really spent."""
         with self._lock:
             self._spent += dollars
-
-    def release(self, dollars: float) -> None:
-        """Frees what was set aside, once the request has ended."""
-        with self._lock:
-            self._expected -= dollars

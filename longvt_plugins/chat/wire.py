@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LONGEST_ERROR_TEXT = 300
+_LONGEST_REASON = 10_000
 
 _BYTES_OF_A_TOKEN = 4
 _PIXELS_OF_A_TOKEN = 28
@@ -40,7 +41,7 @@ class UnreadableReply(Exception):
 
     Args:
         reason: One line.
-        again: Another try may bring a better one.
+        again: Another try may bring a better one; otherwise the server is well, and will not say more.
         usage: Read and written tokens that it nevertheless reports.
     """
 
@@ -141,7 +142,7 @@ def read_reply(body: bytes) -> Reply:
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
-        raise UnreadableReply(f"a reply without choices: {error_text(body)}", usage=usage)
+        raise UnreadableReply(f"a reply without choices: {one_line(error_text(body))}", usage=usage)
     content = _read_content(message.get("content"))
     finish = choice.get("finish_reason")
     calls = [_read_call(call) for call in _list(message.get("tool_calls")) if _is_call(call)]
@@ -163,7 +164,7 @@ def read_reply(body: bytes) -> Reply:
 
 
 def error_text(body: bytes) -> str:
-    """What a server says went wrong, in one line.
+    """What a server says went wrong, cut where it gets very long.
 
     Args:
         body: Of the HTTP reply: OpenAI's ``{"error": {"message"}}``, Gemini's list of one such, FastAPI's
@@ -172,8 +173,8 @@ def error_text(body: bytes) -> str:
     said = error_body(body)
     for name in ("message", "detail", "error"):
         if isinstance(said.get(name), str) and said[name].strip():
-            return one_line(said[name])
-    return one_line(body.decode(errors="replace")) or "no reason given"
+            return str(said[name])[:_LONGEST_REASON]
+    return body[:_LONGEST_REASON].decode(errors="replace").strip() or "no reason given"
 
 
 def error_body(body: bytes) -> dict[str, Any]:
@@ -190,8 +191,9 @@ def error_body(body: bytes) -> dict[str, Any]:
 
 
 def one_line(text: str) -> str:
-    """A text on one line, cut where it gets long."""
+    """A text on one line that a terminal can show, cut where it gets long."""
     line = " ".join(text[: 4 * LONGEST_ERROR_TEXT].split())
+    line = "".join(letter if letter.isprintable() else "?" for letter in line)
     return line if len(line) <= LONGEST_ERROR_TEXT else f"{line[:LONGEST_ERROR_TEXT]}..."
 
 
