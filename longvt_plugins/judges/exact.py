@@ -4,29 +4,38 @@
 1.0
 >>> exact_score("Black", "Blue").score
 0.0
+>>> exact_score("5 km", "5000 m").score
+1.0
 >>> exact_score("blue", "(B)", options=["black", "blue"]).score
 1.0
 >>> exact_score("[10, 20]", "[15, 20]", kind="grounding").score
 0.5
+>>> exact_score("a red car", "a red truck").scores
+{'exact': 0.0, 'token_f1': 0.5}
 
 It knows no synonyms: for open questions an LLM judge finds more right answers. It always has a verdict;
-a reference of a grounding question that is not an interval is a fault of the data and raises.
+a reference of a grounding question that is not an interval is a fault of the data and raises. Formulas are
+compared where ``maths: true`` says so, which needs math-verify: verdicts never depend on what is installed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import string
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 from longvt_plugins import temporal
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.hookspecs import hookimpl
 from longvt_plugins.judges.judge import Judge, JudgeConfig, Judgement
+from longvt_plugins.judges.maths import Maths
+from longvt_plugins.judges.quantities import NUMBER_WORDS, same_quantity
 from longvt_plugins.types import TimeSpan
 
-FINGERPRINT = "exact/1"
+FINGERPRINT = "exact/2"
 
 RELAXED_SHARE = 0.9
 """An answer inside the other agrees when it has this share of its length (LongVT's evaluation)."""
@@ -37,25 +46,12 @@ _ARTICLES = frozenset({"a", "an", "the"})
 _NEGATIONS = frozenset(
     {"no", "not", "never", "neither", "nor", "none", "without", "cant", "dont", "doesnt", "isnt", "wasnt"}
 )
-_NUMBER_NAMES = (
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
-_NUMBER_WORDS = {name: str(number) for number, name in enumerate(_NUMBER_NAMES)}
+_NUMBER_WORDS = {name: str(number) for name, number in NUMBER_WORDS.items()}
 # A number, with thousands in groups of three or without; else a word. A minus counts where no word stands before it.
+# Of the other signs, those that make another answer: C++ is not C, x < 3 is not x > 3, 1/2 is not 1-2.
 _TOKEN = re.compile(
     r"(?:(?<!\w)-)?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|(?<!\w)\.[0-9]+)|[^\W_0-9]+"
+    r"|(?<=\w)\+|[<>≤≥]|(?<=\w)\^(?=\w)|(?<=[0-9])/(?=[0-9])"
 )
 _LETTER = re.compile(r"\(?([A-Ha-h])(?:[.:)]{1,2}\s*(\S.*)?)?", re.DOTALL)
 _LEAD_IN = re.compile(r"\A(?:the )?(?:correct |right |final )?(?:answer|option|choice)(?: is)?:? ")
@@ -63,10 +59,17 @@ _INTERVAL = re.compile(
     r"[\[(]?\s*([0-9]+(?:\.[0-9]+)?)\s*(?:s|seconds)?\s*(?:,|-|–|to)\s*([0-9]+(?:\.[0-9]+)?)\s*(?:s|seconds)?\s*[\])]?"
 )
 _INTERVAL_CHARACTERS = 100
+_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 
 
 def exact_score(
-    reference: str, prediction: str, options: Sequence[str] | None = None, kind: str | None = None
+    reference: str,
+    prediction: str,
+    options: Sequence[str] | None = None,
+    kind: str | None = None,
+    *,
+    question: str = "",
+    maths: Maths | None = None,
 ) -> Judgement:
     """Compares an answer with its reference.
 
@@ -76,35 +79,58 @@ def exact_score(
             ``The answer is B``), an option's text, or both (``B. blue``) if they agree.
         options: The choices, at most the first eight of which have letters.
         kind: ``"grounding"`` compares intervals ``[start, end]`` in seconds: the score is their IoU.
+        question: Where it names a unit, numbers without one are in it.
+        maths: Compares formulas; None leaves them to their spelling.
+
+    Returns:
+        A judgement that always has a score. Its ``scores`` hold that as ``exact``, and where words were compared
+        also ``token_f1``, the F1 of the words that both have, which decides nothing.
 
     Raises:
         ConfigError: The reference of a grounding question is not an interval.
     """
+    version = FINGERPRINT if maths is None else f"{FINGERPRINT} math-verify/{maths.version}"
     if kind == "grounding":
-        return _grounding_score(reference, prediction)
+        return _grounding_score(reference, prediction, version)
     if options:
         options = _unlabelled(options)
         chosen, right = _chosen(prediction, options), _chosen(reference, options)
         if right is not None:
             said = f"chose {options[chosen]!r}" if chosen is not None else "chose none of the options"
             # By text, not by place: an option may be listed twice.
-            return _verdict(chosen is not None and _tokens(options[chosen]) == _tokens(options[right]), said)
+            agree = chosen is not None and _tokens(options[chosen]) == _tokens(options[right])
+            return _judgement(float(agree), said, version)
     reference_tokens, predicted = _tokens(reference), _tokens(prediction)
-    if reference_tokens == predicted:
-        return _verdict(bool(predicted) or _plain(reference) == _plain(prediction) != "", "compared as text")
-    return _verdict(_relaxed_match(reference_tokens, predicted), "compared as text, one inside the other")
+    agree, how = _compare(reference, prediction, reference_tokens, predicted, question, maths)
+    return _judgement(float(agree), how, version, token_f1=_token_f1(reference_tokens, predicted))
 
 
 def exact_judge(config: JudgeConfig) -> Judge:
-    """Makes the judge.
+    """Makes the judge. Its one option, ``maths: true``, compares formulas with math-verify.
 
     Raises:
-        ConfigError: Options were given; it has none.
+        ConfigError: Another option, or a value that is not true or false.
+        MissingExtraError: Formulas are to be compared and math-verify is not installed.
     """
-    if config.options:
-        raise ConfigError(f"the judge 'exact' takes no options, not {', '.join(sorted(config.options))}")
+    if unknown := sorted(set(config.options) - {"maths"}):
+        raise ConfigError(f"the judge 'exact' takes no options but maths, not {', '.join(unknown)}")
+    if not isinstance(wanted := config.options.get("maths", False), bool):
+        raise ConfigError(f"the judge 'exact': maths must be true or false, not {wanted!r}")
+    return ExactJudge(Maths() if wanted else None)
 
-    async def judge(
+
+class ExactJudge:
+    """:func:`exact_score` as a judge.
+
+    Args:
+        maths: Compares formulas; None leaves them to their spelling.
+    """
+
+    def __init__(self, maths: Maths | None = None) -> None:
+        self._maths = maths
+
+    async def __call__(
+        self,
         question: str,
         reference: str,
         prediction: str,
@@ -112,9 +138,22 @@ def exact_judge(config: JudgeConfig) -> Judge:
         options: Sequence[str] | None = None,
         kind: str | None = None,
     ) -> Judgement:
-        return exact_score(reference, prediction, options, kind)
+        """Judges one answer.
 
-    return judge
+        Raises:
+            ConfigError: As :func:`exact_score`.
+        """
+
+        def score() -> Judgement:
+            return exact_score(reference, prediction, options, kind, question=question, maths=self._maths)
+
+        # A comparison of formulas waits for another process.
+        return score() if self._maths is None else await asyncio.to_thread(score)
+
+    def close(self) -> None:
+        """Ends the process that compares formulas."""
+        if self._maths is not None:
+            self._maths.close()
 
 
 @hookimpl
@@ -133,21 +172,46 @@ def read_interval(text: str) -> TimeSpan | None:
     return TimeSpan(start, end) if start <= end else None
 
 
-def _grounding_score(reference: str, prediction: str) -> Judgement:
+def is_choice(text: str, options: Sequence[str]) -> bool:
+    """Whether a text names one of the options, by its letter or in words."""
+    return _chosen(text, _unlabelled(options)) is not None
+
+
+def _compare(
+    reference: str,
+    prediction: str,
+    reference_tokens: list[str],
+    predicted: list[str],
+    question: str,
+    maths: Maths | None,
+) -> tuple[bool, str]:
+    if _plain(reference) == _plain(prediction) != "":
+        return True, "the same text"
+    # Before the words: they say nothing of signs, so that $5 and €5 would be one.
+    same = same_quantity(reference, prediction, question)
+    if same is not None:
+        return same, "compared as quantities"
+    if reference_tokens == predicted:
+        return bool(predicted), "compared as text"
+    if maths is not None and (same := maths.agree(reference, prediction)) is not None:
+        return same, "compared as formulas"
+    return _relaxed_match(reference_tokens, predicted), "compared as text, one inside the other"
+
+
+def _grounding_score(reference: str, prediction: str, version: str) -> Judgement:
     right, given = read_interval(reference), read_interval(prediction)
     if right is None:
         raise ConfigError(
             f"the answer of a grounding question must be an interval [start, end], not {reference[:80]!r}"
         )
     if given is None:
-        return _verdict(False, "no interval in the answer")
-    score = temporal.iou(given, right)
+        return _judgement(0.0, "no interval in the answer", version)
+    return _judgement(temporal.iou(given, right), "IoU of the intervals", version)
+
+
+def _judgement(score: float, reason: str, version: str, **others: float) -> Judgement:
     verdict = "wrong" if score == 0 else "correct" if score == 1 else "partly"
-    return Judgement(score, verdict, "IoU of the intervals", fingerprint=FINGERPRINT)
-
-
-def _verdict(right: bool, reason: str) -> Judgement:
-    return Judgement(float(right), "correct" if right else "wrong", reason, fingerprint=FINGERPRINT)
+    return Judgement(score, verdict, reason, fingerprint=version, scores={"exact": score, **others})
 
 
 def _plain(text: str) -> str:
@@ -156,9 +220,33 @@ def _plain(text: str) -> str:
 
 def _tokens(text: str) -> list[str]:
     """Words and numbers in one spelling; punctuation and articles left out."""
-    tokens = [_spelled(token) for token in _TOKEN.findall(_plain(text).replace("'", "").replace("’", ""))]
+    tokens = _joined_tens(_TOKEN.findall(_plain(text).replace("'", "").replace("’", "")))
+    tokens = [_spelled(token) for token in tokens]
     # "A" may be all there is: a blood group, a note, a label.
     return [token for token in tokens if token not in _ARTICLES] or tokens
+
+
+def _joined_tens(tokens: list[str]) -> list[str]:
+    """Twenty-five is one number, not 20 and 5."""
+    joined: list[str] = []
+    for token in tokens:
+        tens = NUMBER_WORDS.get(joined[-1], 0) if joined else 0
+        if tens >= 20 and 0 < NUMBER_WORDS.get(token, 0) < 10:
+            joined[-1] = str(tens + NUMBER_WORDS[token])
+        else:
+            joined.append(token)
+    return joined
+
+
+def _token_f1(reference: list[str], predicted: list[str]) -> float:
+    """F1 of the words in common; Chinese and Japanese, which write none, by the character."""
+    right, given = Counter(_pieces(reference)), Counter(_pieces(predicted))
+    common = (right & given).total()
+    return 2 * common / (right.total() + given.total()) if common else 0.0
+
+
+def _pieces(tokens: list[str]) -> list[str]:
+    return [piece for token in tokens for piece in (token if _UNSPACED.search(token) else [token])]
 
 
 def _spelled(token: str) -> str:

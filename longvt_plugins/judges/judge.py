@@ -115,7 +115,7 @@ class JudgeHealth:
         asked: Verdicts that were asked for.
         missing: How many of them were not had.
         consecutive_failures: How many of them were not had in a row, up to now.
-        down_since: When the first of that row was not had, by ``time.monotonic()``; None while all is well.
+        down_since: When the first of that row was not had, in seconds since 1970; None while all is well.
         last_error: Why the last one was not had; empty if none ever was missing.
     """
 
@@ -128,10 +128,10 @@ class JudgeHealth:
         self._lock = threading.Lock()
 
     @property
-    def seconds_down(self) -> float:
+    def down_seconds(self) -> float:
         """How long no verdict has been had, 0 while all is well."""
         since = self.down_since
-        return 0.0 if since is None else time.monotonic() - since
+        return 0.0 if since is None else max(0.0, time.time() - since)
 
     def answered(self) -> None:
         """A verdict was had."""
@@ -148,7 +148,7 @@ class JudgeHealth:
             self.consecutive_failures += 1
             self.last_error = error
             if self.down_since is None:
-                self.down_since = time.monotonic()
+                self.down_since = time.time()
 
 
 def health_of(judge: Judge) -> JudgeHealth | None:
