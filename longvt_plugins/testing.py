@@ -35,6 +35,10 @@ GRID = 5
 _NUMBER_BITS, _CHECK_BITS = 19, 6
 _DARK, _LIGHT = 48, 208
 
+_SPREAD = 314_159
+"""Odd. Numbers are multiplied by it, so that neighbours differ in half of the cells: a picture smeared from two of
+them shows no number, or one so large that no test has it."""
+
 VIDEO_NAME = "video_1.mp4"
 """The name under which :func:`call_tool` shows its video to the tool."""
 
@@ -136,10 +140,10 @@ def read_stamp(image: Image.Image) -> int:
     code = 0
     for bit in (cells.mean(axis=(1, 3)) > (_DARK + _LIGHT) / 2).flat:
         code = code << 1 | int(bit)
-    number, check = code >> _CHECK_BITS, code & (1 << _CHECK_BITS) - 1
-    if check != _checksum(number):
+    spread, check = code >> _CHECK_BITS, code & (1 << _CHECK_BITS) - 1
+    if check != _checksum(spread):
         raise ValueError("the picture shows no stamp that can be read")
-    return number
+    return spread * pow(_SPREAD, -1, 1 << _NUMBER_BITS) % (1 << _NUMBER_BITS)
 
 
 def call_tool(
@@ -237,7 +241,8 @@ class _Silence:
 def _stamp(number: int, size: tuple[int, int], rotation: int, grain: int) -> np.ndarray[Any, Any]:
     import numpy as np
 
-    code = number << _CHECK_BITS | _checksum(number)
+    spread = number * _SPREAD % (1 << _NUMBER_BITS)
+    code = spread << _CHECK_BITS | _checksum(spread)
     bits = [code >> place & 1 for place in reversed(range(GRID * GRID))]
     cells = np.array(bits, dtype=np.uint8).reshape(GRID, GRID) * (_LIGHT - _DARK) + _DARK
     width, height = size
