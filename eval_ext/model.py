@@ -37,6 +37,8 @@ from longvt_plugins.rows import Row, parse_row
 from longvt_plugins.synthetic import resolve_model
 from longvt_plugins.synthetic.world import get_preset
 from longvt_plugins.types import ToolCall
+from longvt_plugins.video.config import CACHE_VARIABLE, VideoKeys
+from longvt_plugins.video.library import VideoLibrary
 from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling, Mode, Scaling
 
 A = TypeVar("A", bound="AgentArguments")
@@ -45,8 +47,8 @@ _OWN_KEYS = ("fps", "min_frames", "max_frames", "min_pixels", "max_pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgentArguments:
-    """What both models take in ``--model_args``.
+class AgentArguments(VideoKeys):
+    """What both models take in ``--model_args``: these, and the ``video_...`` keys of :class:`VideoKeys`.
 
     Args:
         tools: Names of tools, joined by ``+``, since commas part the arguments.
@@ -72,7 +74,6 @@ class AgentArguments:
         scaling: ``fast`` goes straight to the size shown, ``exact`` scales as qwen-vl-utils does.
         labels: Whether each frame comes after its second as text.
         seed_thought: Thought before the look at the right window, in tasks that give it.
-        reader: Video reader, by name.
         prompts_dir: Folder with prompts of your own.
         concurrency: Rollouts under way at once; by default the model's own choice.
         rollouts: Folder for the conversations, a sub-folder for each task.
@@ -103,7 +104,6 @@ class AgentArguments:
     scaling: Scaling | None = None
     labels: Literal["seconds", "none"] | None = None
     seed_thought: str = AgentConfig.seed_thought
-    reader: str | None = None
     prompts_dir: str | None = None
     concurrency: int | None = None
     rollouts: str | None = None
@@ -126,7 +126,7 @@ class AgentArguments:
             max_turns=self.max_turns,
             max_frames=self.max_frames,
             seed_thought=self.seed_thought,
-            reader=self.reader,
+            video=self.video,
             prompts_dir=self.prompts_dir,
             run=self.run,
             **more,
@@ -199,6 +199,8 @@ class AgentModel(lmms):  # type: ignore[misc]
         arguments.agent_config()  # a value that makes no sense is told before any video is read
         self._plugins = create_plugin_manager()
         self._plugins.select_tools(arguments.agent_config().tools)
+        # One for all tasks: they ask about the same videos.
+        self._library = VideoLibrary(arguments.video, self._plugins)
         self._backend: ChatBackend | None = backend
         self._arguments = arguments
         self._name = name
@@ -238,6 +240,7 @@ class AgentModel(lmms):  # type: ignore[misc]
     def clean(self) -> None:
         """Frees the model, once all is answered."""
         self._backend = None
+        self._library.close()
         super().clean()
 
     def _answer(self, task: str, requests: Sequence[Any]) -> list[Rollout]:
@@ -263,6 +266,7 @@ class AgentModel(lmms):  # type: ignore[misc]
                     concurrency=self._concurrency,
                     seed_calls=_oracle_calls if oracle else None,
                     progress=lambda done, total, rollout: bar.update(),
+                    library=self._library,
                 )
             )
         failed = [rollout for rollout in rollouts if rollout.stop_reason == "error"]
@@ -295,7 +299,6 @@ class LongvtServer(AgentModel):
     def __init__(
         self, batch_size: int | str = 1, device: str | None = None, max_batch_size: Any = None, **given: Any
     ) -> None:
-        # The command's edge: here, and here alone, the environment is read.
         for key, variable in (("base_url", "OPENAI_BASE_URL"), ("api_key", "OPENAI_API_KEY")):
             if key not in given and os.environ.get(variable):
                 given[key] = os.environ[variable]
@@ -352,8 +355,12 @@ def _parse(kind: type[A], given: Mapping[str, Any], model: str) -> A:
     Raises:
         ConfigError: Every fault, in one line.
     """
+    values = dict(given)
+    # The command's edge: what is read from the environment is read here and in the constructors.
+    if "video_cache_dir" not in values and os.environ.get(CACHE_VARIABLE):
+        values["video_cache_dir"] = os.environ[CACHE_VARIABLE]
     try:
-        return TypeAdapter(kind).validate_python(dict(given))
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         known = [name.name for name in fields(kind)]
         faults = [_fault(fault, known) for fault in error.errors()]

@@ -14,10 +14,11 @@ without a score; anything else is our bug and is raised. It does not score: judg
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, get_args
@@ -32,6 +33,8 @@ from longvt_plugins.rows import Row
 from longvt_plugins.tools import Tool, ToolContext
 from longvt_plugins.transcript import ERROR_PREFIX, error_reply, parse_transcript, parse_turn
 from longvt_plugins.types import FunctionCall, Message, ToolCall, text_of
+from longvt_plugins.video.config import VideoConfig
+from longvt_plugins.video.library import VideoLibrary
 from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling
 
 if TYPE_CHECKING:
@@ -68,7 +71,7 @@ class AgentConfig:
         temperature: 0 takes the likeliest token.
         seed_thought: What a turn that was written for the model "thought" before its call.
         prompts_dir: The user's own prompts.
-        reader: Video reader, by name; None is the built-in one.
+        video: How videos are read and what is kept of them.
         keep_images: Messages of the rollout keep their images instead of references to frames.
         run: Name of the run, written into every rollout.
         model: Name of the model, likewise.
@@ -88,7 +91,7 @@ class AgentConfig:
     temperature: float = 0.0
     seed_thought: str = "I look closer at this part."
     prompts_dir: str | Path | None = None
-    reader: str | None = None
+    video: VideoConfig = field(default_factory=VideoConfig)
     keep_images: bool = False
     run: str = ""
     model: str = ""
@@ -118,6 +121,7 @@ async def run_agent(
     *,
     seed_calls: Sequence[ToolCall] = (),
     sample: int = 0,
+    library: VideoLibrary | None = None,
 ) -> Rollout:
     """Answers one question.
 
@@ -128,6 +132,7 @@ async def run_agent(
         plugins: Give tools and video readers.
         seed_calls: Calls made for the model before its first own turn, a turn each, with real replies.
         sample: Tells apart rollouts of one row in one run.
+        library: Opens the videos, instead of one for this rollout alone.
 
     Returns:
         The rollout. ``stop_reason`` is ``"error"`` where a video could not be read or the model not be
@@ -137,14 +142,15 @@ async def run_agent(
         UnknownNameError: A tool or reader that is not installed.
     """
     start = time.perf_counter()
-    session = _Session(backend, row, config, plugins)
-    error: str | None = None
-    try:
-        stop_reason = await session.run(seed_calls)
-    except (VideoError, ChatError) as failure:
-        stop_reason, error = "error", str(failure)
-    finally:
-        await asyncio.to_thread(session.close)
+    with _library_for(library, config, plugins) as videos:
+        session = _Session(backend, row, config, plugins, videos)
+        error: str | None = None
+        try:
+            stop_reason = await session.run(seed_calls)
+        except (VideoError, ChatError) as failure:
+            stop_reason, error = "error", str(failure)
+        finally:
+            await asyncio.to_thread(session.close)
     return session.rollout(stop_reason, error, sample, time.perf_counter() - start)
 
 
@@ -157,6 +163,7 @@ async def run_agents(
     concurrency: int = 16,
     seed_calls: Callable[[Row], Sequence[ToolCall]] | None = None,
     progress: Progress | None = None,
+    library: VideoLibrary | None = None,
 ) -> list[Rollout]:
     """Answers many questions at once.
 
@@ -168,6 +175,7 @@ async def run_agents(
         concurrency: Rollouts under way at once, each with its videos open.
         seed_calls: Gives the calls that are made for the model, see :func:`run_agent`.
         progress: Told after each rollout.
+        library: Opens the videos, instead of one for these rollouts alone: for callers that ask again.
 
     Returns:
         One rollout a row, in the order of the rows.
@@ -177,27 +185,28 @@ async def run_agents(
     earlier: Counter[str] = Counter()
     done = 0
 
-    async def answer(row: Row, sample: int) -> Rollout:
+    async def answer(row: Row, sample: int, videos: VideoLibrary) -> Rollout:
         nonlocal done
         async with slots:
             given = seed_calls(row) if seed_calls is not None else ()
-            rollout = await run_agent(backend, row, config, plugins, seed_calls=given, sample=sample)
+            rollout = await run_agent(backend, row, config, plugins, seed_calls=given, sample=sample, library=videos)
         done += 1
         if progress is not None:
             progress(done, len(asked), rollout)
         return rollout
 
-    tasks = []
-    for row in asked:
-        tasks.append(asyncio.create_task(answer(row, earlier[row["id"]])))
-        earlier[row["id"]] += 1
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        # After a bug in one rollout the others are not left running.
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    with _library_for(library, config, plugins) as videos:
+        tasks = []
+        for row in asked:
+            tasks.append(asyncio.create_task(answer(row, earlier[row["id"]], videos)))
+            earlier[row["id"]] += 1
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            # After a bug in one rollout the others are not left running.
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def oracle_call(row: Row) -> ToolCall:
@@ -214,6 +223,15 @@ def oracle_call(row: Row) -> ToolCall:
     return ToolCall("call_1", "crop_video", arguments)
 
 
+@contextlib.contextmanager
+def _library_for(given: VideoLibrary | None, config: AgentConfig, plugins: PluginManager) -> Iterator[VideoLibrary]:
+    if given is not None:
+        yield given
+        return
+    with VideoLibrary(config.video, plugins) as own:
+        yield own
+
+
 @dataclass
 class _Session:
     """One rollout under way."""
@@ -222,6 +240,7 @@ class _Session:
     row: Row
     config: AgentConfig
     plugins: PluginManager
+    library: VideoLibrary
     messages: list[Message] = field(default_factory=list)
     tokens: int = 0
 
@@ -232,7 +251,7 @@ class _Session:
             self.row["videos"],
             budget=Budget(max_frames=config.max_frames, max_calls=config.max_calls),
             crop=config.crop,
-            reader=self.plugins.video_readers.get(config.reader) if config.reader is not None else None,
+            library=self.library,
         )
         # A rollout that is cancelled leaves its thread decoding: the videos are closed after it, not under it.
         self._lock = threading.Lock()

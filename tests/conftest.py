@@ -30,8 +30,9 @@ def example_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run() -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Runs ``run("longvt", "plugins", path=site, env={...})`` as a process of its own."""
+    cache = tmp_path_factory.mktemp("cache")  # Frames are kept in a folder of this run, not in the user's.
 
     def run(
         program: str,
@@ -42,6 +43,7 @@ def run() -> Run:
     ) -> subprocess.CompletedProcess[str]:
         module = {"longvt": "longvt_plugins.cli", "datapipe": "datapipe.cli"}[program]
         ours = {name: value for name, value in os.environ.items() if not name.startswith("LONGVT_")}
+        ours["LONGVT_CACHE"] = str(cache)
         places = [str(path)] if path else []
         ours["PYTHONPATH"] = os.pathsep.join([*places, *filter(None, [ours.get("PYTHONPATH")])])
         command = [sys.executable, "-m", module, *map(str, args)]
@@ -71,3 +73,31 @@ def make_video() -> Callable[..., Path]:
         return path
 
     return make_video
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless browser; pages that log an error or throw fail the test that opened them."""
+    import shutil
+
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("no program chromium: apt install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium):
+    """A fresh page of the browser."""
+    faults: list[str] = []
+    opened = chromium.new_page()
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    yield opened
+    opened.close()
+    assert not faults

@@ -10,10 +10,10 @@
     environment.crop_video(video_path="video_1.mp4", start_time=46, end_time=52)
 
 Three kinds of failure stay apart. The model's mistake, a ``ToolError``, becomes a reply that starts with
-``Error: ``, the same text as in evaluation and in traces. A part of a video that cannot be decoded
-becomes such a reply too, is logged and counted, and the rollout gets no score. A bug in a tool ends the
-training: TRL would turn any ``Exception`` into text for the model, so it is raised as
-:class:`EnvironmentBug`, which is not one.
+``Error: ``, the same text as in evaluation and in traces. A video that cannot be decoded fails the rollout, as
+in evaluation: it is logged and counted, no tool is run any more, and no reward is given. Only TRL cannot end it
+there, so the model is told and writes on. A bug in a tool ends the training: TRL would turn any ``Exception`` into
+text for the model, so it is raised as :class:`EnvironmentBug`, which is not one.
 
 It does not score anything: rewards read the transcript.
 """
@@ -22,26 +22,29 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from longvt_plugins.budget import Budget
 from longvt_plugins.conversation import Form, question_blocks
-from longvt_plugins.errors import ConfigError, ToolError, VideoError
+from longvt_plugins.errors import ConfigError, ToolError, VideoError, VideoNotFoundError
 from longvt_plugins.plugins import PluginManager, create_plugin_manager
 from longvt_plugins.rows import Row, parse_row
 from longvt_plugins.tools import Tool, ToolContext
 from longvt_plugins.transcript import error_reply
 from longvt_plugins.types import Block, ToolCall, text_block
+from longvt_plugins.video.config import VideoKeys
+from longvt_plugins.video.library import VideoLibrary
 from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling, Mode, Scaling
-from longvt_plugins.video.video import VideoReader
-from trl_ext.opening_cache import OpeningCache, file_identities
 
 logger = logging.getLogger(__name__)
 
 TRL_METHODS = ("reset", "get_reward")
 """Methods of an environment that TRL calls itself; a tool cannot have such a name."""
+
+
+_UNREADABLE = "the video cannot be read"
 
 
 def _key(default: Any, help: str) -> Any:
@@ -50,7 +53,7 @@ def _key(default: Any, help: str) -> Any:
 
 
 @dataclass(frozen=True)
-class EnvironmentConfig:
+class EnvironmentConfig(VideoKeys):
     """What a rollout sees and may do. Every field is a key of a recipe for ``longvt grpo``.
 
     Raises:
@@ -84,19 +87,16 @@ class EnvironmentConfig:
         default="tool", metadata={"help": "How the model is told to answer: the prompt system_<form>.jinja."}
     )
     prompts_dir: str | None = _key(None, "Folder with prompts of your own.")
-    reader: str | None = _key(None, "Video reader, by name; null for the built-in one.")
-    cache_entries: int = _key(64, "How many rows' overviews each process keeps.")
-    cache_mb: int = _key(1024, "How many megabytes of overview frames each process keeps.")
 
     def __post_init__(self) -> None:
         if isinstance(self.tools, str) or not all(isinstance(name, str) for name in self.tools):
             raise ConfigError(f"tools must be a list of names, such as [crop_video], not {self.tools!r}")
-        for name in ("max_calls", "max_frames", "cache_entries", "cache_mb"):
+        for name in ("max_calls", "max_frames"):
             value = getattr(self, name)
-            optional = name.startswith("max_")
-            if not (optional and value is None) and (type(value) is not int or value < 0):
-                raise ConfigError(f"{name} must be a whole number from 0{' or null' * optional}, not {value!r}")
+            if value is not None and (type(value) is not int or value < 0):
+                raise ConfigError(f"{name} must be a whole number from 0 or null, not {value!r}")
         # Made once here so that a faulty value is told before anything is loaded.
+        _ = self.video
         for sampling in ("overview", "crop"):
             try:
                 getattr(self, sampling)
@@ -154,24 +154,25 @@ class VideoEnvironment:
 
     Attributes:
         config: What rollouts of this class see and may do.
-        cache: Openings of this class, shared by its instances.
+        library: The videos of this class, shared by its instances: a group decodes its video once.
         row: What the rollout is about; None before the first reset.
         calls: Tool calls so far, those whose reply TRL dropped for its length among them.
         tool_errors: Calls that were the model's mistake.
-        video_errors: Calls that failed on a video's data.
+        video_errors: Failures of a video, in a call or at the reset; after the first one nothing is decoded.
+        failure: Why the rollout failed, so that it is not to be scored; None if it did not.
         started: When the rollout was reset, on the monotonic clock.
     """
 
     config: ClassVar[EnvironmentConfig]
-    cache: ClassVar[OpeningCache]
+    library: ClassVar[VideoLibrary]
     row: Row | None = None
     calls: int = 0
     tool_errors: int = 0
     video_errors: int = 0
+    failure: str | None = None
     started: float = 0.0
     _plugins: ClassVar[PluginManager]
     _tools: ClassVar[tuple[Tool, ...]]
-    _reader: ClassVar[type[VideoReader] | None]
 
     def __init__(self) -> None:
         self._start({})
@@ -191,60 +192,60 @@ class VideoEnvironment:
             row: A training row's columns; others are left out.
 
         Returns:
-            What the model sees before its first turn: the overview of every video, then the question.
+            What the model sees before its first turn: the overview of every video, then the question. Where a
+            video cannot be decoded, that it cannot; the rollout has failed then.
 
         Raises:
             ConfigError: Not a row.
-            VideoError: A video of the row cannot be read.
+            VideoNotFoundError: A video of the row is not there: the rows are at fault, or a disk is not mounted.
         """
         self.row = parse_row(row, where=f"training row {row.get('id')!r}")
         self._start(self.row["videos"])
         try:
-            return self.cache.get(self._opening_key(self.row), self._make_opening)
+            return question_blocks(
+                self.row["question"],
+                self._context,
+                options=self.row["options"],
+                overview=self.config.overview,
+                prompts_dir=self.config.prompts_dir,
+            )
+        except VideoNotFoundError as error:
+            raise VideoNotFoundError(f"training row {self.row['id']!r}: {error}") from error
         except VideoError as error:
-            raise VideoError(f"training row {self.row['id']!r}: {error}") from error
+            return self._fail(error, "the overview")
         finally:
             self._context.close()
 
     def _start(self, videos: Mapping[str, str]) -> None:
         budget = Budget(max_frames=self.config.max_frames, max_calls=self.config.max_calls)
-        self._context = ToolContext(videos, budget=budget, crop=self.config.crop, reader=self._reader)
+        self._context = ToolContext(videos, budget=budget, crop=self.config.crop, library=self.library)
         self.calls = self.tool_errors = self.video_errors = 0
+        self.failure = None
         self.started = time.monotonic()
-
-    def _opening_key(self, row: Row) -> Hashable | None:
-        identities = file_identities(self._context.videos.values())
-        if identities is None:
-            return None
-        return (tuple(row["videos"]), identities, row["question"], tuple(row["options"] or ()))
-
-    def _make_opening(self) -> list[Block]:
-        if self.row is None:
-            raise RuntimeError("the environment has not been reset")
-        return question_blocks(
-            self.row["question"],
-            self._context,
-            options=self.row["options"],
-            overview=self.config.overview,
-            prompts_dir=self.config.prompts_dir,
-        )
 
     def _run_tool(self, tool: Tool, arguments: dict[str, Any]) -> list[Block]:
         self.calls += 1
+        if self.failure is not None:
+            return [text_block(error_reply(_UNREADABLE))]
         try:
             return self._plugins.call_tool(tool, self._context, ToolCall(f"call_{self.calls}", tool.name, arguments))
         except ToolError as error:
             self.tool_errors += 1
             return [text_block(error_reply(str(error)))]
         except VideoError as error:
-            self.video_errors += 1
-            logger.warning("row %r, %s(%s): %s", self.row and self.row["id"], tool.name, arguments, error)
-            return [text_block(error_reply("this part of the video cannot be read"))]
+            return self._fail(error, f"{tool.name}({arguments})")
         except Exception as error:
             raise EnvironmentBug(f"tool {tool.name!r} broke on {arguments}: {error!r}") from error
         finally:
-            # Opening a file again costs little; a batch of 256 open videos costs descriptors and memory.
+            # The library keeps as many files open as its bound allows; a batch of 256 rollouts has more.
             self._context.close()
+
+    def _fail(self, error: VideoError, doing: str) -> list[Block]:
+        """Marks the rollout as failed; the model is told no more than that, since the error names files."""
+        self.video_errors += 1
+        self.failure = f"{doing}: {error}"
+        logger.warning("row %r is not scored: %s", self.row and self.row["id"], self.failure)
+        return [text_block(error_reply(_UNREADABLE))]
 
 
 def make_environment(
@@ -267,10 +268,9 @@ def make_environment(
         "__doc__": f"Rollouts with the tools {', '.join(config.tools) or 'none'}.",
         "__module__": __name__,
         "config": config,
-        "cache": OpeningCache(max_entries=config.cache_entries, max_bytes=config.cache_mb * 2**20),
+        "library": VideoLibrary(config.video, plugins),
         "_plugins": plugins,
         "_tools": tuple(tools),
-        "_reader": plugins.video_readers.get(config.reader) if config.reader is not None else None,
     }
     for tool in tools:
         if tool.name in TRL_METHODS or hasattr(VideoEnvironment, tool.name):

@@ -11,14 +11,17 @@ One that nobody knows is refused. What is not here is TRL's ``dataset_name``: ``
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from longvt_plugins.console import run_command
 from longvt_plugins.errors import ConfigError, MissingExtraError
 from longvt_plugins.registry import did_you_mean
 from longvt_plugins.synthetic import resolve_model
+from longvt_plugins.video.config import CACHE_VARIABLE
 from trl_ext.arguments import EnvironmentArguments
 from trl_ext.model_setup import load_processor, suppress_media_tokens, warn_of_resizing
 from trl_ext.rollout_keeper import RolloutKeeper
@@ -84,6 +87,9 @@ def main(argv: Sequence[str]) -> None:
         ConfigError: A recipe, rows or a plugin that cannot be used as they stand.
     """
     arguments, training, model, *_ = _parse(list(argv))
+    # The command's edge: nothing below reads the environment.
+    if arguments.video_cache_dir is None and os.environ.get(CACHE_VARIABLE):
+        arguments = replace(arguments, video_cache_dir=os.environ[CACHE_VARIABLE])
     train(arguments, training, model)
 
 
@@ -113,9 +119,14 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
         arguments.judge,
         judge_options=arguments.judge_options if isinstance(arguments.judge_options, dict) else None,
         reward_funcs=arguments.reward_funcs,
+        preset=arguments.reward_preset,
+        judge_patience=arguments.judge_patience,
         keeper=_keeper(arguments, training, name, processor),
         **arguments.environment,
     )
+    if arguments.reward_preset is not None and training.reward_weights is not None:
+        raise ConfigError(f"the reward preset {arguments.reward_preset!r} has its weights: leave out reward_weights")
+    training.reward_weights = training.reward_weights or spec.reward_weights
     suppress_media_tokens(training, processor)
     warn_of_resizing(processor, overview=spec.config.overview, crop=spec.config.crop)
     if training.max_tool_calling_iterations is None:
@@ -139,7 +150,11 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
     )
-    trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    spec.add_callbacks(trainer, drop_mastered=arguments.drop_mastered)
+    try:
+        trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    finally:
+        spec.close()
     trainer.save_model(training.output_dir)
     trainer.accelerator.print(f"Saved to {training.output_dir}")
     if training.push_to_hub:

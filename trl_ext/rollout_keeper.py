@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,18 +77,19 @@ class RolloutKeeper:
         completion = batch.completions[place]
         environment = batch.columns["environments"][place]
         ids = batch.columns["completion_ids"][place]
-        return Rollout.from_messages(
+        rollout = Rollout.from_messages(
             environment.row,
             [*batch.columns["prompts"][place], *completion],
             run=self._folder.resolve().name,
             step=step,
             index=index,
-            stop_reason="error" if environment.video_errors else self._stop_reason(completion, len(ids)),
+            stop_reason="error" if environment.failure is not None else self._stop_reason(completion, len(ids)),
             rewards={name: values[place] for name, values in batch.scores.items()},
             tokens=count_generated(ids, self._eos, self._header) if self._eos is not None else 0,
             seconds=time.monotonic() - environment.started,
             model=self._model,
         )
+        return replace(rollout, error=environment.failure)
 
     def _stop_reason(self, completion: Sequence[Any], length: int) -> StopReason:
         if parse_transcript(completion).answer is not None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,14 +56,16 @@ def run(argv: list[str]) -> int:
 def _call(plugins: PluginManager, tool: Tool, args: dict[str, Any]) -> list[Block]:
     from longvt_plugins.tools import ToolContext
     from longvt_plugins.types import ToolCall
+    from longvt_plugins.video.config import VideoConfig, default_cache_dir
+    from longvt_plugins.video.library import VideoLibrary
 
-    reader = plugins.video_readers.get(args["reader"]) if args["reader"] else None
+    config = VideoConfig(reader=args["reader"], cache_dir=str(default_cache_dir(os.environ)))
     given = {name: args[f"tool.{name}"] for name in _parameters(tool) if f"tool.{name}" in args}
     videos = {}
     if "video_path" in _parameters(tool):
         videos[VIDEO_NAME] = args["video"]
         given["video_path"] = VIDEO_NAME
-    with ToolContext(videos, reader=reader) as ctx:
+    with VideoLibrary(config, plugins) as library, ToolContext(videos, library=library) as ctx:
         return plugins.call_tool(tool, ctx, ToolCall("call_1", tool.name, given))
 
 
@@ -108,7 +111,7 @@ def _parser(tool: Tool) -> argparse.ArgumentParser:
         parser.add_argument("video", metavar="VIDEO", help=f"a video file; the tool sees it as {VIDEO_NAME}")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for the images of the reply")
     parser.add_argument(
-        "--reader", metavar="NAME", default=None, help="an installed video reader instead of the built-in one"
+        "--reader", metavar="NAME", default="pyav", help="an installed video reader instead of the built-in one"
     )
     required = tool.schema["function"]["parameters"]["required"]
     for name, schema in _parameters(tool).items():

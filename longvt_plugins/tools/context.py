@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from longvt_plugins.budget import Budget
 from longvt_plugins.errors import ToolError
 from longvt_plugins.types import Block, ImageBlock, TextBlock, text_block
+from longvt_plugins.video.library import VideoLibrary
 from longvt_plugins.video.sampling import CROP, FrameSampling, format_seconds
-from longvt_plugins.video.video import Frame, Video, VideoReader
+from longvt_plugins.video.video import Frame, Video
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,7 +29,8 @@ class ToolContext:
         videos: Names, as the model reads them, to files.
         budget: What may still be spent; no limit by default.
         crop: How ``crop_video`` samples.
-        reader: The class that decodes; None is the built-in one.
+        library: Opens the videos and keeps their frames for other rollouts; None is one of the context's own, with
+            the built-in reader, closed with it.
     """
 
     def __init__(
@@ -37,12 +39,13 @@ class ToolContext:
         *,
         budget: Budget | None = None,
         crop: FrameSampling = CROP,
-        reader: type[VideoReader] | None = None,
+        library: VideoLibrary | None = None,
     ) -> None:
         self.videos = {name: Path(path) for name, path in videos.items()}
         self.budget = budget if budget is not None else Budget()
         self.crop = crop
-        self._reader = reader
+        self._library = library
+        self._own_library: VideoLibrary | None = None
         self._open: dict[str, Video] = {}
 
     def open(self, name: str) -> Video:
@@ -60,7 +63,10 @@ class ToolContext:
             # Cut, since a model may write anything here, and its own text should not fill its context.
             raise ToolError(f"there is no video named {str(name)[:80]!r}; the videos are: {known}")
         if name not in self._open:
-            self._open[name] = Video.open(self.videos[name], reader=self._reader)
+            library = self._library
+            if library is None:
+                library = self._own_library = self._own_library or VideoLibrary()
+            self._open[name] = library.open(self.videos[name])
         return self._open[name]
 
     def text(self, text: str) -> TextBlock:
@@ -81,9 +87,12 @@ class ToolContext:
         return frame_blocks(frames, video=video, labels=labels)
 
     def close(self) -> None:
-        """Closes the videos that were opened."""
+        """Closes the videos that were opened; a library that others use keeps their frames."""
         while self._open:
             self._open.popitem()[1].close()
+        if self._own_library is not None:
+            self._own_library.close()
+            self._own_library = None
 
     def __enter__(self) -> ToolContext:
         return self

@@ -71,9 +71,7 @@ class VideoConfig:
             if type(value) not in (int, float) or not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"{name} must be a positive number, not {value!r}")
         if self.cache_format not in get_args(CacheFormat):
-            raise ConfigError(
-                f"cache_format must be one of {', '.join(get_args(CacheFormat))}, not {self.cache_format!r}"
-            )
+            raise ConfigError(f"cache_format must be 'lossless' or 'jpeg', not {self.cache_format!r}")
         if not isinstance(self.isolate, bool):
             raise ConfigError(f"isolate must be true or false, not {self.isolate!r}")
 

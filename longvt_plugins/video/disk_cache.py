@@ -148,7 +148,9 @@ class DiskFrames:
             if not (folder / _TAG).exists():
                 self._store(folder / _TAG, lambda file: file.write(_TAG_TEXT.encode()))
         except OSError as error:
-            raise ConfigError(f"cache_dir {folder} cannot be written to: {error.strerror or error}") from None
+            raise ConfigError(
+                f"cache_dir {folder} cannot be written to ({error.strerror or error}): name another folder"
+            ) from None
 
     def read_facts(self, video: str) -> dict[str, Any] | None:
         """What was kept of a video with :meth:`write_facts`, or None.

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from datapipe import Dropped, Kept, VideoRecord
-from longvt_plugins import ToolContext, ToolError, create_plugin_manager, hookspecs
+from longvt_plugins import ToolContext, ToolError, VideoConfig, VideoLibrary, create_plugin_manager, hookspecs
 from longvt_plugins.judges import JudgeConfig
 from longvt_plugins.plugins import hook_names
 from longvt_plugins.types import ToolCall
@@ -61,7 +61,8 @@ def test_the_tool_of_the_docs_shows_a_frame_and_explains_a_wrong_time(plugins, m
 
 def test_the_reader_of_the_docs_reads(plugins, tmp_path):
     Image.new("RGB", (32, 24), (10, 200, 30)).save(tmp_path / "photo.png")
-    with ToolContext({"photo": tmp_path / "photo.png"}, reader=plugins.video_readers.get("still")) as ctx:
+    library = VideoLibrary(VideoConfig(reader="still"), plugins)
+    with library, ToolContext({"photo": tmp_path / "photo.png"}, library=library) as ctx:
         assert ctx.open("photo").frame_at(0.5).image.getpixel((5, 5)) == (10, 200, 30)
 
 

@@ -99,7 +99,7 @@ def test_what_a_model_is_told_of_crop_video():
 
 def test_tool_context():
     parameters = inspect.signature(ToolContext).parameters
-    assert list(parameters) == ["videos", "budget", "crop", "reader"]
+    assert list(parameters) == ["videos", "budget", "crop", "library"]
     assert [name for name, value in parameters.items() if value.kind is not inspect.Parameter.KEYWORD_ONLY] == [
         "videos"
     ]

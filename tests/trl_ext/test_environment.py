@@ -3,12 +3,13 @@
 import inspect
 import json
 import logging
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from longvt_plugins import ToolContext, ToolError, hookimpl
-from longvt_plugins.errors import ConfigError, UnknownNameError, VideoError
+from longvt_plugins.errors import ConfigError, UnknownNameError, VideoError, VideoNotFoundError
 from longvt_plugins.testing import images, plugin_manager, read_stamp, seconds_shown
 from longvt_plugins.transcript import is_error_reply, parse_transcript
 from trl_ext.environment import EnvironmentBug, EnvironmentConfig, make_environment
@@ -152,9 +153,32 @@ def test_a_bug_in_a_tool_passes_through_trls_except(environment):
 def test_a_damaged_video_is_no_mistake_of_the_model_and_hides_its_path(environment, caplog):
     with caplog.at_level(logging.WARNING):
         blocks = environment.find_damage()
-    assert text_of(blocks) == "Error: this part of the video cannot be read"
+    assert text_of(blocks) == "Error: the video cannot be read"
     assert (environment.tool_errors, environment.video_errors) == (0, 1)
+    assert environment.failure == "find_damage({}): moov atom not found in /secret/path.mp4"
     assert "row-1" in caplog.text and "moov atom not found" in caplog.text
+
+
+def test_after_a_video_failed_no_tool_of_the_rollout_runs_and_the_next_rollout_is_whole(environment, columns):
+    environment.find_damage()
+    window = {"video_path": "video_1.mp4", "start_time": 8, "end_time": 9}
+    assert text_of(environment.crop_video(**window)) == "Error: the video cannot be read"
+    assert (environment.calls, environment.video_errors, environment.frames) == (2, 1, 0)
+    assert [name for name, _ in ManyTools.calls] == ["find_damage"]
+    environment.reset(**columns)
+    assert environment.failure is None
+    assert images(environment.crop_video(**window))
+
+
+def test_a_rollout_whose_video_is_no_video_has_failed_before_its_first_turn(plugins, columns, tmp_path, caplog):
+    (tmp_path / "notes.mp4").write_text("not a video")
+    columns["videos"] = json.dumps({"video_1.mp4": str(tmp_path / "notes.mp4")})
+    environment = make_environment(EnvironmentConfig(), plugins)()
+    with caplog.at_level(logging.WARNING):
+        assert environment.reset(**columns) == [{"type": "text", "text": "Error: the video cannot be read"}]
+    assert "notes.mp4" in environment.failure
+    assert environment.video_errors == 1
+    assert "row 'row-1' is not scored" in caplog.text
 
 
 def test_observers_see_every_call(environment):
@@ -187,21 +211,28 @@ def test_a_tool_called_before_any_reset_finds_no_videos(plugins):
     assert "the videos are: none" in text_of(reply)
 
 
-def test_a_group_reads_its_video_once_and_no_rollout_sees_anothers_changes(plugins, columns, monkeypatch):
-    from longvt_plugins.video import Video
-
+def test_a_group_decodes_its_video_once_and_no_rollout_sees_anothers_changes(plugins, columns):
     environment_class = make_environment(EnvironmentConfig(**SMALL), plugins)
-    first = environment_class().reset(**columns)
-    assert len(environment_class.cache) == 1
-    first[0]["text"] = "changed"
-    first.pop()
-    monkeypatch.setattr(Video, "open", lambda *_, **__: pytest.fail("the video was opened again"))
-    second = environment_class().reset(**columns)
-    assert second[0]["text"] == "0s"
-    assert columns["question"] in second[-1]["text"]
+    window = {"video_path": "video_1.mp4", "start_time": 8, "end_time": 11}
+    openings, crops = [], []
+    for _ in range(16):
+        environment = environment_class()
+        openings.append(environment.reset(**columns))
+        crops.append(environment.crop_video(**window))
+        openings[-1][0]["text"] = "changed"
+        images(crops[-1])[0]["image"].paste((255, 0, 0), (0, 0, 56, 56))
+        openings[-1].pop()
+    last = environment_class().reset(**columns)
+    assert last[0]["text"] == "0s"
+    assert columns["question"] in last[-1]["text"]
+    again = environment.crop_video(**window)
+    assert [read_stamp(block["image"]) for block in images(again)] == [32, 36, 40]
+    stats = environment_class.library.stats()
+    # Four frames of the overview, and three of the crop, of which 10 s was in the overview at the same size.
+    assert (stats.misses, stats.open_files) == (6, 1)
 
 
-def test_another_question_or_a_changed_file_is_not_answered_from_the_cache(plugins, columns, tmp_path):
+def test_another_question_or_a_changed_file_is_not_answered_from_what_is_kept(plugins, columns, tmp_path):
     from longvt_plugins.testing import write_stamped_video
 
     environment = make_environment(EnvironmentConfig(**SMALL), plugins)()
@@ -214,19 +245,23 @@ def test_another_question_or_a_changed_file_is_not_answered_from_the_cache(plugi
     assert "lasts 12 s" in environment.reset(**columns)[-1]["text"]
 
 
-def test_no_file_stays_open_between_calls(environment, video):
+def test_no_more_files_stay_open_than_the_recipe_allows(plugins, columns, video, tmp_path):
     """A batch has hundreds of rollouts: open videos would use up descriptors."""
-    from pathlib import Path
-
-    environment.crop_video(video_path="video_1.mp4", start_time=8, end_time=9)
+    environment_class = make_environment(EnvironmentConfig(video_max_open_files=2, **SMALL), plugins)
+    for number in range(5):
+        path = tmp_path / f"{number}.mp4"
+        path.write_bytes(video.read_bytes())
+        columns["videos"] = json.dumps({"video_1.mp4": str(path)})
+        environment_class().reset(**columns)
     open_files = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
-    assert Path(video) not in open_files
+    assert sorted(path.name for path in open_files if path.parent == tmp_path) == ["3.mp4", "4.mp4"]
 
 
-def test_a_row_whose_video_cannot_be_read_is_named(plugins, columns, tmp_path):
+def test_a_row_whose_video_is_not_there_ends_the_training_and_is_named(plugins, columns, tmp_path):
+    """That is a fault of the rows file, or of a disk that is not mounted: it concerns every row."""
     environment = make_environment(EnvironmentConfig(), plugins)()
     columns["videos"] = json.dumps({"video_1.mp4": str(tmp_path / "gone.mp4")})
-    with pytest.raises(VideoError, match=r"training row 'row-1'.*gone.mp4"):
+    with pytest.raises(VideoNotFoundError, match=r"training row 'row-1'.*gone.mp4"):
         environment.reset(**columns)
     with pytest.raises(ConfigError, match="training row 'row-1': no question"):
         environment.reset(**{**columns, "question": None})
@@ -238,7 +273,8 @@ def test_a_row_whose_video_cannot_be_read_is_named(plugins, columns, tmp_path):
         ({"tools": "crop_video"}, "tools must be a list of names"),
         ({"max_calls": -1}, "max_calls must be a whole number from 0 or null, not -1"),
         ({"max_frames": 2.5}, "max_frames must be"),
-        ({"cache_mb": None}, "cache_mb must be a whole number from 0, not None"),
+        ({"video_memory_mb": None}, "video_memory_mb must be a whole number from 0, not None"),
+        ({"video_cache_format": "gif"}, "video_cache_format must be 'lossless' or 'jpeg', not 'gif'"),
         ({"overview_fps": 0}, "overview: fps must be a positive number"),
         ({"crop_fps": "1"}, "crop: a number is expected"),
         ({"crop_max_frames": 0}, r"crop: .*max_frames"),
@@ -254,7 +290,7 @@ def test_an_unknown_tool_or_reader_is_told_with_its_neighbour(plugins):
     with pytest.raises(UnknownNameError, match="Did you mean 'crop_video'"):
         make_environment(EnvironmentConfig(tools=["crop_vdeo"]), plugins)
     with pytest.raises(UnknownNameError, match="No video reader named 'vhs'"):
-        make_environment(EnvironmentConfig(reader="vhs"), plugins)
+        make_environment(EnvironmentConfig(video_reader="vhs"), plugins)
 
 
 @pytest.mark.parametrize("name", ["reset", "get_reward", "calls", "row"])

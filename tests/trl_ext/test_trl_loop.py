@@ -5,6 +5,7 @@ import pytest
 from longvt_plugins import ToolContext, hookimpl
 from longvt_plugins.judges import Judgement
 from longvt_plugins.rollouts import read_rollouts
+from longvt_plugins.rows import read_rows, write_rows
 from longvt_plugins.testing import plugin_manager
 from trl_ext import VideoToolSpec
 from trl_ext.environment import EnvironmentBug
@@ -42,8 +43,8 @@ class Breaking:
         register(break_down)
 
 
-def train_one_step(tmp_path, rows_file, tiny_model, *rollouts: list[str], **options):
-    """Trains one step on one row, the n-th rollout writing its n-th list of turns; gives trainer and rollouts."""
+def train_one_step(tmp_path, rows_file, tiny_model, *rollouts: list[str], rows: int = 1, **options):
+    """Trains one step on the first rows, the n-th rollout writing the n-th turns; gives trainer and rollouts."""
     from trl import GRPOConfig, GRPOTrainer
 
     class ScriptedTrainer(GRPOTrainer):
@@ -75,7 +76,7 @@ def train_one_step(tmp_path, rows_file, tiny_model, *rollouts: list[str], **opti
             output_dir=str(tmp_path / "out"),
             max_steps=1,
             per_device_train_batch_size=len(rollouts),
-            num_generations=len(rollouts),
+            num_generations=len(rollouts) // rows,
             max_completion_length=600,
             max_tool_calling_iterations=3,
             report_to="none",
@@ -83,9 +84,10 @@ def train_one_step(tmp_path, rows_file, tiny_model, *rollouts: list[str], **opti
             bf16=False,
             save_strategy="no",
             logging_steps=1,
+            shuffle_dataset=False,
         ),
         processing_class=processor,
-        train_dataset=spec.train_dataset.select([0]),
+        train_dataset=spec.train_dataset.select(range(rows)),
         environment_factory=spec.environment_factory,
         reward_funcs=spec.reward_funcs,
     )
@@ -156,6 +158,31 @@ def test_a_rollout_without_a_verdict_moves_neither_the_model_nor_its_group(tmp_p
     assert (right > 0, undecided, wrong) == (True, 0.0, pytest.approx(-right))
     assert [set(rollout.rewards.values()) for rollout in kept.values()] == [{1.0, 0.0}, {None}, {0.0, 1.0}]
     assert trainer.state.log_history[0]["judge/no_verdict"] == pytest.approx(1 / 3)
+
+
+def test_a_row_whose_video_is_broken_fails_its_own_rollouts_and_no_others(tmp_path, rows_file, tiny_model):
+    (tmp_path / "broken.mp4").write_text("not a video")
+    whole, broken, *_ = read_rows(rows_file)
+    write_rows([whole, {**broken, "videos": {"video_1.mp4": str(tmp_path / "broken.mp4")}}], tmp_path / "two.parquet")
+    trainer, kept = train_one_step(
+        tmp_path,
+        tmp_path / "two.parquet",
+        tiny_model,
+        [call(WINDOW), ANSWER],
+        ["<think>No idea.</think><|im_end|>"],
+        [call(WINDOW), ANSWER],
+        [ANSWER],
+        rows=2,
+    )
+    of_row = {name: [rollout for rollout in kept.values() if rollout.row_id == name] for name in ("row-0", "row-1")}
+    assert [rollout.stop_reason for rollout in of_row["row-0"]] == ["answered", "no_answer"]
+    for rollout in of_row["row-1"]:
+        assert rollout.stop_reason == "error"
+        assert rollout.error.startswith("the overview: ") and "broken.mp4" in rollout.error
+        assert set(rollout.rewards.values()) == {None}
+        assert rollout.windows == [] and rollout.frames == 0
+    right, wrong, *failed = trainer._logs["advantages"]
+    assert right > 0 > wrong and failed == [0.0, 0.0]
 
 
 def test_generated_tokens_are_counted_without_the_replies_between_them():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from longvt_plugins import Frame, ToolContext, ToolError, Video
+from longvt_plugins import Frame, ToolContext, ToolError, Video, VideoConfig, VideoLibrary, hookimpl
 from longvt_plugins.errors import VideoError, VideoNotFoundError
-from longvt_plugins.testing import read_stamp, write_stamped_video
+from longvt_plugins.testing import plugin_manager, read_stamp, write_stamped_video
 from longvt_plugins.tools import frame_blocks
 from longvt_plugins.video.readers.pyav import PyavReader
 
@@ -61,8 +61,16 @@ def test_the_reader_can_be_chosen(video):
             type(self).made += 1
             super().__init__(path)
 
-    with ToolContext({"video_1.mp4": video}, reader=Counting) as ctx:
-        ctx.open("video_1.mp4")
+    class Plugin:
+        @hookimpl
+        def register_video_readers(self, register):
+            register("counting", Counting)
+
+    with VideoLibrary(VideoConfig(reader="counting"), plugin_manager(Plugin())) as library:
+        for _ in range(2):
+            with ToolContext({"video_1.mp4": video}, library=library) as ctx:
+                ctx.open("video_1.mp4")
+        assert library.stats().open_files == 1
     assert Counting.made == 1
 
 
