@@ -18,6 +18,7 @@
     │   ├── VideoTimeoutError   reading took longer than allowed
     │   └── VideoReaderCrashError   the process that decoded it broke down
     ├── JudgeError              a judge that cannot be trusted with a reward
+    │   └── JudgeDownError      it has given no verdict for longer than allowed
     └── ChatError               a chat server could not be asked, or gave no usable reply
         ├── ChatUnavailableError    no connection, no reply in time, or overloaded, after all tries
         ├── ChatRequestError        the server refuses this request; the same request would be refused again
@@ -132,6 +133,10 @@ class VideoReaderCrashError(VideoError):
 
 class JudgeError(LongvtError):
     """A judge that cannot be trusted with a reward: it fails on questions whose verdict is known."""
+
+
+class JudgeDownError(JudgeError):
+    """A judge has given no verdict for longer than allowed, so nothing can be learnt for now."""
 
 
 class ChatError(LongvtError):

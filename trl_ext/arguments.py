@@ -5,7 +5,7 @@
     rows: rl.parquet
     tools: [crop_video]
     overview_max_frames: 256
-    reward_funcs: [trl_ext.rewards.answer_reward, trl_ext.rewards.format_reward]
+    reward_funcs: [answer_reward, format_reward, my_rewards.brevity_reward]
     judge: llm
     judge_options: {base_url: "http://127.0.0.1:1234/v1", model: judge}
 """
@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 from longvt_plugins.errors import ConfigError
 from trl_ext.environment import EnvironmentConfig
-from trl_ext.spec import DEFAULT_REWARDS
+from trl_ext.judge_reward import PATIENCE_SECONDS
+from trl_ext.rewards.presets import PRESETS, get_preset
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,23 @@ class EnvironmentArguments(EnvironmentConfig):
 
     rows: str | None = field(default=None, metadata={"help": "Training rows, .parquet or .jsonl. Needed."})
     eval_rows: str | None = field(default=None, metadata={"help": "Rows to evaluate on during training."})
-    reward_funcs: list[str] = field(
-        default_factory=lambda: [f"{reward.__module__}.{reward.__name__}" for reward in DEFAULT_REWARDS],
-        metadata={"help": "Reward functions by dotted path, or TRL's own by name."},
+    reward_funcs: list[str] | None = field(
+        default=None, metadata={"help": "Reward functions: ours and TRL's own by name, others by dotted path."}
+    )
+    reward_preset: str | None = field(
+        default=None,
+        metadata={"help": f"Instead: functions and weights of a published recipe, {', '.join(PRESETS)}."},
     )
     judge: str = field(default="exact", metadata={"help": "Who judges answers, by name; exact asks nobody."})
     judge_options: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "What the judge takes; JSON on the command line."}
+    )
+    judge_patience: float = field(
+        default=PATIENCE_SECONDS,
+        metadata={"help": "Seconds that the judge may stay down before the training stops with a checkpoint."},
+    )
+    drop_mastered: bool = field(
+        default=False, metadata={"help": "Leave out of later epochs the prompts that are always answered right."}
     )
     rollouts_dir: str | None = field(default=None, metadata={"help": "Folder to write every rollout to."})
     chat_template: Literal["ours", "model"] = field(
@@ -51,8 +62,10 @@ class EnvironmentArguments(EnvironmentConfig):
             object.__setattr__(self, "judge_options", _parse_options(self.judge_options))
         if self.judge_options is not None and not isinstance(self.judge_options, dict):
             raise ConfigError(f"judge_options must be a mapping, not {self.judge_options!r}")
-        if isinstance(self.reward_funcs, str) or not self.reward_funcs:
+        if self.reward_funcs is not None and (isinstance(self.reward_funcs, str) or not self.reward_funcs):
             raise ConfigError(f"reward_funcs must be a list of dotted paths, not {self.reward_funcs!r}")
+        if self.reward_preset is not None:
+            get_preset(self.reward_preset)
         if self.rows is None:
             raise ConfigError("the recipe needs the key rows: a .parquet or .jsonl file of training rows")
 

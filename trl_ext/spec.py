@@ -8,14 +8,14 @@
         train_dataset=spec.train_dataset, environment_factory=spec.environment_factory, reward_funcs=spec.reward_funcs,
     )
 
+    spec.add_callbacks(trainer)           # a judge that is down stops the training; shares of groups that teach
+
 It trains nothing itself; ``longvt grpo`` does the same from a recipe.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -25,18 +25,15 @@ from longvt_plugins.errors import ConfigError
 from longvt_plugins.judges.judge import JudgeConfig
 from longvt_plugins.plugins import PluginManager, create_plugin_manager
 from longvt_plugins.registry import did_you_mean
-from trl_ext import rewards
 from trl_ext.environment import EnvironmentConfig, VideoEnvironment, make_environment
-from trl_ext.judge_reward import get_judge_reward
-from trl_ext.scoring import RewardFunction, Scoring, function_name
+from trl_ext.judge_reward import PATIENCE_SECONDS
+from trl_ext.reward_choice import choose_judge, choose_rewards
+from trl_ext.scoring import RewardFunction, Scoring
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from trl_ext.rollout_keeper import RolloutKeeper
-
-DEFAULT_REWARDS = (rewards.answer_reward, rewards.format_reward, rewards.time_iou_reward)
-"""LongVT's reward: answer, format and time, 1 : 1 : 1 (arXiv 2511.20785, section 4)."""
 
 
 class VideoToolSpec:
@@ -47,10 +44,15 @@ class VideoToolSpec:
         tools: Tools that the model may call, by name.
         judge: Who judges answers, by name; ``"exact"`` asks nobody.
         judge_options: What this judge takes, such as ``base_url``.
-        reward_funcs: Functions, or dotted paths of functions; LongVT's three by default.
+        reward_funcs: Functions, or their names or dotted paths; those of the preset by default.
+        preset: Functions and weights of a published recipe, see :mod:`trl_ext.rewards.presets`; LongVT's by default.
+        judge_patience: Seconds that the judge may stay down before the training stops.
         keeper: Writes rollouts down.
         plugins: Where tools, judges and readers come from; None loads what is installed.
         environment: Further fields of :class:`EnvironmentConfig`.
+
+    Attributes:
+        reward_weights: For ``GRPOConfig``; None where functions were given, which TRL weighs 1.
 
     Raises:
         ConfigError: An unknown field or a value that makes no sense.
@@ -64,7 +66,9 @@ class VideoToolSpec:
         judge: str = "exact",
         *,
         judge_options: Mapping[str, Any] | None = None,
-        reward_funcs: Sequence[RewardFunction | str] = DEFAULT_REWARDS,
+        reward_funcs: Sequence[RewardFunction | str] | None = None,
+        preset: str | None = None,
+        judge_patience: float = PATIENCE_SECONDS,
         keeper: RolloutKeeper | None = None,
         plugins: PluginManager | None = None,
         **environment: Any,
@@ -73,14 +77,13 @@ class VideoToolSpec:
         self.rows = Path(rows)
         self.config = environment_config({"tools": list(tools), **environment})
         self.environment_factory: type[VideoEnvironment] = make_environment(self.config, plugins)
-        functions = [resolve_reward(reward) if isinstance(reward, str) else reward for reward in reward_funcs]
-        deciding: list[str] = []
-        if judge != "exact":
-            functions = _judged(functions, JudgeConfig(judge, dict(judge_options or {})), plugins)
-            deciding = [rewards.answer_reward.__name__]
-        elif judge_options:
-            raise ConfigError(f"the judge 'exact' takes no judge_options, but {', '.join(judge_options)} were given")
-        self._scoring = Scoring(functions, deciding=deciding, keep=keeper.keep if keeper is not None else None)
+        functions, self.reward_weights = choose_rewards(reward_funcs, preset)
+        self.scoring = Scoring(
+            functions,
+            judge=choose_judge(JudgeConfig(judge, dict(judge_options or {})), functions, plugins),
+            patience=judge_patience,
+            keep=keeper.keep if keeper is not None else None,
+        )
 
     @functools.cached_property
     def train_dataset(self) -> Dataset:
@@ -90,7 +93,17 @@ class VideoToolSpec:
     @property
     def reward_funcs(self) -> list[RewardFunction]:
         """The reward functions, asked together: see :class:`~trl_ext.scoring.Scoring`."""
-        return self._scoring.reward_funcs
+        return self.scoring.reward_funcs
+
+    def add_callbacks(self, trainer: Any, *, drop_mastered: bool = False) -> None:
+        """Adds what a run should tell and when it should stop, see :mod:`trl_ext.callbacks`."""
+        from trl_ext.callbacks import add_callbacks
+
+        add_callbacks(trainer, drop_mastered=drop_mastered)
+
+    def close(self) -> None:
+        """Gives back what the judge holds."""
+        self.scoring.close()
 
     def load_rows(self, path: str | Path) -> Dataset:
         """Other rows, put to the model in the same way, for an evaluation during training."""
@@ -117,43 +130,3 @@ def environment_config(values: Mapping[str, Any]) -> EnvironmentConfig:
             f"no key {unknown[0]!r}.{did_you_mean(unknown[0], known)} The environment takes: {', '.join(known)}"
         )
     return EnvironmentConfig(**values)
-
-
-def resolve_reward(path: str) -> RewardFunction:
-    """The reward function of a dotted path, or one of TRL's own by its name.
-
-    Args:
-        path: ``my_rewards.brevity_reward``, looked for beside the working directory too, or ``think_format_reward``.
-
-    Raises:
-        ConfigError: No such module, or no such function in it.
-    """
-    module_name, _, name = path.rpartition(".")
-    if not module_name:
-        module_name = "trl.rewards"
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise ConfigError(f"no module {module_name!r} for the reward {path!r}") from None
-    function = getattr(module, name, None)
-    if not callable(function):
-        there = [known for known in dir(module) if known.endswith("_reward")]
-        raise ConfigError(
-            f"no reward {name!r} in {module_name}.{did_you_mean(name, there)} There are: {', '.join(there) or 'none'}"
-        )
-    return function  # type: ignore[no-any-return]
-
-
-def _judged(functions: Sequence[RewardFunction], config: JudgeConfig, plugins: PluginManager) -> list[RewardFunction]:
-    """The functions with the judge's answer reward in the place of the exact one."""
-    if rewards.tool_use_reward in functions:
-        raise ConfigError(f"tool_use_reward asks the exact judge only; it cannot go with the judge {config.name!r}")
-    if rewards.answer_reward not in functions:
-        names = ", ".join(function_name(function) for function in functions)
-        raise ConfigError(f"the judge {config.name!r} has nothing to judge: answer_reward is not among {names}")
-    judged = get_judge_reward(plugins.judges.get(config.name)(config))
-    return [judged if function is rewards.answer_reward else function for function in functions]

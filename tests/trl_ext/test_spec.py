@@ -10,7 +10,8 @@ from longvt_plugins.errors import ConfigError, UnknownNameError
 from longvt_plugins.judges import Judgement
 from longvt_plugins.testing import plugin_manager
 from trl_ext import VideoToolSpec
-from trl_ext.spec import resolve_reward
+from trl_ext.rewards import format_reward
+from trl_ext.reward_choice import resolve_reward
 
 
 class Oracle:
@@ -41,27 +42,45 @@ def test_rows_are_read_only_when_they_are_asked_for(tmp_path):
 
 
 def test_another_judge_takes_the_place_of_the_exact_one(rows_file):
-    import asyncio
-
     spec = VideoToolSpec(rows_file, judge="oracle", judge_options={"score": 0.5}, plugins=plugin_manager(Oracle()))
     completion = [{"role": "assistant", "content": "<think>a</think><answer>b</answer>"}]
-    scores = asyncio.run(spec.reward_funcs[0]([completion], question=["?"], answer=["c"], video_segment=[None]))
-    assert scores == [0.5]
+    assert spec.reward_funcs[0]([completion], question=["?"], answer=["c"], video_segment=[None]) == [0.5]
+
+
+def test_a_preset_brings_functions_and_weights(rows_file):
+    spec = VideoToolSpec(rows_file, preset="longvt_weighted")
+    names = [function.__name__ for function in spec.reward_funcs]
+    assert (names, spec.reward_weights) == (["answer_reward", "format_reward"], [0.8, 0.2])
+    assert VideoToolSpec(rows_file, reward_funcs=["format_reward"]).reward_weights is None
+
+
+def test_the_tool_bonus_asks_whichever_judge_there_is(rows_file):
+    spec = VideoToolSpec(
+        rows_file, judge="oracle", judge_options={"score": 0.5}, preset="longvt_tool", plugins=plugin_manager(Oracle())
+    )
+    arguments = {"video_path": "video_1.mp4", "start_time": 1, "end_time": 2}
+    call = {"type": "function", "function": {"name": "crop_video", "arguments": arguments}}
+    completion = [
+        {"role": "assistant", "content": "<think>a</think>", "tool_calls": [call]},
+        {"role": "tool", "name": "crop_video", "content": "2 frames:"},
+        {"role": "assistant", "content": "<think>a</think><answer>b</answer>"},
+    ]
+    columns = {"question": ["?"], "answer": ["c"]}
+    assert [function([completion], **columns) for function in spec.reward_funcs] == [[0.5], [1.0], [1.0]]
 
 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
         ({"overview_max_frame": 3}, "no key 'overview_max_frame'. Did you mean 'overview_max_frames'?"),
-        ({"judge_options": {"model": "x"}}, "'exact' takes no judge_options, but model were given"),
+        ({"judge_options": {"model": "x"}}, "the judge 'exact'"),
+        ({"preset": "longvt", "reward_funcs": ["format_reward"]}, "names its functions itself: leave out reward_funcs"),
+        ({"judge_patience": -1, "judge": "oracle"}, "the patience with a judge must be seconds from 0, not -1"),
         (
             {"judge": "oracle", "reward_funcs": ["trl_ext.rewards.format_reward"]},
             "has nothing to judge: answer_reward is not among format_reward",
         ),
-        (
-            {"judge": "oracle", "reward_funcs": ["trl_ext.rewards.tool_use_reward"]},
-            "tool_use_reward asks the exact judge only",
-        ),
+        ({"reward_funcs": ["fromat_reward"]}, "no reward 'fromat_reward' in trl.rewards. Did you mean 'format_reward'?"),
         (
             {"reward_funcs": ["trl_ext.rewards.format_rewards"]},
             "no reward 'format_rewards' in trl_ext.rewards. Did you mean 'format_reward'?",
@@ -79,6 +98,8 @@ def test_what_cannot_be_is_told_in_one_line(given, told):
 def test_an_unknown_judge_or_tool_is_told_with_those_there_are():
     with pytest.raises(UnknownNameError, match=r"No judge named 'orakel'. Did you mean 'oracle'\?"):
         VideoToolSpec("rows.parquet", judge="orakel", plugins=plugin_manager(Oracle()))
+    with pytest.raises(UnknownNameError, match=r"No reward preset named 'longvd'. Did you mean 'longvt'\?"):
+        VideoToolSpec("rows.parquet", preset="longvd")
     with pytest.raises(UnknownNameError, match="No tool named 'zoom'"):
         VideoToolSpec("rows.parquet", tools=["zoom"], plugins=plugin_manager())
 
@@ -87,6 +108,7 @@ def test_rewards_are_found_by_dotted_path_beside_us_and_by_trls_names(tmp_path, 
     from trl.rewards import think_format_reward
 
     assert resolve_reward("think_format_reward") is think_format_reward
+    assert resolve_reward("format_reward") is resolve_reward("trl_ext.rewards.format_reward") is format_reward
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "brief_rewards.py").write_text("def brevity_reward(completions, **columns):\n    return [1.0]\n")
