@@ -5,23 +5,22 @@
     rollout = Rollout.from_messages(row, messages, run="demo", step=12, stop_reason="answered",
                                     rewards={"answer_reward": 1.0, "time_iou_reward": None})
     write_rollouts([rollout], shard_path("runs/demo", step=12))     # runs/demo/rollouts-00000012.parquet
-    kept, dropped = select_rft(read_rollouts("runs/demo"))          # dropped: {"answer not right": 311, ...}
+    read_rollouts("runs/demo")                                      # of all steps
 
 Images are not stored: a block says instead which frame of which video it was. What the model answered and
-looked at is read from the messages, by :mod:`longvt_plugins.transcript`.
+looked at is read from the messages, by :mod:`longvt_plugins.transcript`. It selects none of them: see
+:mod:`longvt_plugins.selection`.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import json
 import math
 import os
 import platform
 import reprlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -225,56 +224,6 @@ def read_rollouts(path: str | Path) -> list[Rollout]:
     return [_rollout(record) for record in table.select(_schema().names).to_pylist()]
 
 
-def select_rft(
-    rollouts: Iterable[Rollout],
-    *,
-    min_iou: float = 0.3,
-    per_question: int = 1,
-    min_answer: float = 1.0,
-    answer_reward: str = "answer_reward",
-    seed: int = 0,
-) -> tuple[list[Rollout], dict[str, int]]:
-    """Picks the rollouts worth training on again (LongVT's RFT): right, and for the right reason.
-
-    Args:
-        rollouts: Of any number of questions, steps and runs.
-        min_iou: The last window must overlap the reference this much, where the row has a reference.
-        per_question: At most this many of one question, so that easy ones do not crowd out the rest.
-        min_answer: The answer's score must be at least this.
-        answer_reward: Name of the reward that scores the answer.
-        seed: Another seed picks others among the equally good. The pick does not depend on the order given.
-
-    Returns:
-        The kept rollouts in the order given, and how many were dropped for which reason.
-    """
-    given = list(rollouts)
-    dropped: Counter[str] = Counter()
-    kept: set[int] = set()
-    seen: set[tuple[str, str]] = set()
-    per_row: Counter[str] = Counter()
-    for place in sorted(range(len(given)), key=lambda place: (_draw(given[place], seed), place)):
-        rollout = given[place]
-        score, iou = rollout.rewards.get(answer_reward), rollout.last_iou
-        written = (rollout.row_id, _written(rollout))
-        if score is None:
-            dropped[f"no {answer_reward}"] += 1
-        elif score < min_answer:
-            dropped["answer not right"] += 1
-        elif iou is not None and not rollout.windows:
-            dropped["no window was looked at"] += 1
-        elif iou is not None and iou < min_iou:
-            dropped[f"IoU of the last window below {min_iou:g}"] += 1
-        elif written in seen:
-            dropped["same text as another of this question"] += 1
-        elif per_row[rollout.row_id] >= per_question:
-            dropped[f"question already has {per_question}"] += 1
-        else:
-            kept.add(place)
-            seen.add(written)
-            per_row[rollout.row_id] += 1
-    return [rollout for place, rollout in enumerate(given) if place in kept], dict(dropped)
-
-
 @functools.cache
 def _versions() -> tuple[tuple[str, str], ...]:
     found = [("python", platform.python_version())]
@@ -319,18 +268,6 @@ def _stored_call(call: Any) -> Any:
 def _count_images(messages: Sequence[Message]) -> int:
     contents = (content for message in messages if isinstance(content := message.get("content"), list))
     return sum(block.get("type") == "image" for content in contents for block in content)
-
-
-def _draw(rollout: Rollout, seed: int) -> str:
-    # Not hash(): Python salts it anew in every process.
-    return hashlib.sha256(f"{seed} {rollout.id}".encode()).hexdigest()
-
-
-def _written(rollout: Rollout) -> str:
-    """What the assistant wrote, apart from the ids of its calls."""
-    transcript = parse_transcript(rollout.messages)
-    calls = [(call.name, call.arguments) for call in transcript.tool_calls]
-    return json.dumps([transcript.thoughts, calls, transcript.malformed_calls, transcript.answer], sort_keys=True)
 
 
 def _schema() -> pyarrow.Schema:

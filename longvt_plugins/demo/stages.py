@@ -27,7 +27,8 @@ from longvt_plugins.demo.traces import TOOLS, TracePlan, write_traces
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.plugins import create_plugin_manager
 from longvt_plugins.progress import Tell
-from longvt_plugins.rollouts import read_rollouts, select_rft
+from longvt_plugins.rollouts import read_rollouts
+from longvt_plugins.selection import select_rft
 from longvt_plugins.synthetic import checkpoint
 from longvt_plugins.synthetic.make import make_world
 from longvt_plugins.synthetic.world import TINY

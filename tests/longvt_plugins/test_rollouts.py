@@ -15,7 +15,6 @@ from longvt_plugins.errors import ConfigError
 from longvt_plugins.rollouts import (
     Rollout,
     read_rollouts,
-    select_rft,
     shard_path,
     to_references,
     versions,
@@ -224,65 +223,3 @@ def test_looking_up_versions_imports_nothing():
         "import sys; from longvt_plugins.rollouts import versions as v; v(); print({'torch', 'trl'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
-
-
-# Selection
-
-
-def test_rft_keeps_what_is_right_for_the_right_reason():
-    without_window = {**ROW, "id": "q2", "video_segment": None}
-    rollouts = [
-        rollout(index=0),
-        rollout(index=1, score=0.0),
-        rollout(index=2, score=0.5),
-        rollout(index=3, score=None),
-        rollout(conversation(17, 27), index=4),  # IoU 3/17
-        rollout(conversation()[-1:], index=5),
-        rollout(conversation()[-1:], index=6, row=without_window),
-    ]
-    kept, dropped = select_rft(rollouts)
-    assert kept == [rollouts[0], rollouts[6]]
-    assert dropped == {
-        "answer not right": 2,
-        "no answer_reward": 1,
-        "IoU of the last window below 0.3": 1,
-        "no window was looked at": 1,
-    }
-
-
-def test_rft_takes_an_overlap_of_exactly_the_limit():
-    kept, _ = select_rft([rollout(conversation(10, 13))])  # IoU 0.3
-    assert len(kept) == 1
-    assert select_rft(kept, min_iou=0.31) == ([], {"IoU of the last window below 0.31": 1})
-
-
-def test_rft_judges_the_last_window():
-    twice = conversation()[:3] + conversation(50, 60)[1:]
-    _, dropped = select_rft([rollout(twice)])
-    assert dropped == {"IoU of the last window below 0.3": 1}
-
-
-def test_rft_drops_what_says_the_same():
-    other_id = conversation()
-    other_id[1] = {**other_id[1], "tool_calls": [{**other_id[1]["tool_calls"][0], "id": "c9"}]}
-    other_id[2] = {**other_id[2], "tool_call_id": "c9"}
-    kept, dropped = select_rft(
-        [rollout(), rollout(other_id, index=1), rollout(row={**ROW, "id": "q2"})], per_question=9
-    )
-    assert (len(kept), dropped) == (2, {"same text as another of this question": 1})
-
-
-def test_rft_caps_each_question_and_picks_alike_in_any_order():
-    rollouts = [rollout(conversation(thought=f"When? {index}"), index=index) for index in range(8)]
-    kept, dropped = select_rft(rollouts, per_question=3)
-    assert (len(kept), dropped) == (3, {"question already has 3": 5})
-    assert [found.id for found in kept] == sorted(found.id for found in kept), "the order given is kept"
-    backwards, _ = select_rft(rollouts[::-1], per_question=3)
-    assert {found.id for found in backwards} == {found.id for found in kept}
-    picks = {select_rft(rollouts, seed=seed)[0][0].id for seed in range(20)}
-    assert len(picks) > 1
-
-
-def test_rft_reads_the_reward_it_is_told():
-    scored = dataclasses.replace(rollout(), rewards={"judge": 0.8})
-    assert select_rft([scored], answer_reward="judge", min_answer=0.7) == ([scored], {})
