@@ -14,6 +14,7 @@ several event loops, one after another or at once. It streams nothing, and asks 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import math
@@ -52,6 +53,8 @@ from longvt_plugins.errors import (
 from longvt_plugins.types import Message
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from httpx2 import AsyncClient, Response
 
 logger = logging.getLogger(__name__)
@@ -444,6 +447,7 @@ class ChatClient:
                             "accept-encoding": "identity",
                         },
                         timeout=None,
+                        verify=_tls(),
                         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self.config.concurrency),
                     )
                 )
@@ -460,6 +464,14 @@ class ChatClient:
     def _told(self, reason: str, tries: int) -> str:
         times = "1 try" if tries == 1 else f"{tries} tries"
         return f"chat server {self.config.server}, model {self.config.model!r}: {reason} ({times})"
+
+
+@functools.cache
+def _tls() -> SSLContext:
+    """Which certificates are trusted: read once, since that takes as long as hundreds of requests."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 async def _in_thread_if(is_large: bool, function: Callable[..., Any], *args: Any) -> Any:

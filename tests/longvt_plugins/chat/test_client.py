@@ -3,29 +3,47 @@
 import asyncio
 import base64
 import io
-import json
+import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
 from PIL import Image
 
-from longvt_plugins.chat import ChatClient, to_wire
-from longvt_plugins.errors import ChatError, ConfigError
-from longvt_plugins.testing_server import Reply, ScriptedChatServer, assistant, failure
+from longvt_plugins.chat import ChatClient, ChatConfig
+from longvt_plugins.chat.client import MAX_REPLY_BYTES
+from longvt_plugins.chat.limits import SYSTEM_CLOCK
+from longvt_plugins.errors import ChatReplyError, ChatRequestError, ChatUnavailableError
+from longvt_plugins.testing_server import (
+    Reply,
+    ScriptedChatServer,
+    assistant,
+    cut_off,
+    failure,
+    hang,
+    no_choices,
+    null_content,
+    rate_limited,
+    reset,
+    truncated,
+    unreadable,
+)
 
 QUESTION = [{"role": "user", "content": "Which colour?"}]
 TOOL = {"type": "function", "function": {"name": "crop_video", "description": "", "parameters": {}}}
 CALL = {"video_path": "video_1.mp4", "start_time": 1, "end_time": 2}
 
 
-def ask(server, messages=QUESTION, tools=(), max_tokens=16, temperature=0.0, **options):
-    client = ChatClient(server.base_url, "scripted", **{"backoff": 0.001, **options})
+def ask(server, messages=QUESTION, tools=(), max_tokens=16, temperature=0.0, clock=SYSTEM_CLOCK, seed=None, **settings):
+    settings = {"base_url": server.base_url, "model": "scripted", "backoff": 0.001, **settings}
+    client = ChatClient.from_config(ChatConfig(**settings), clock=clock)
 
     async def once():
         try:
-            return await client.complete(messages, tools, max_tokens=max_tokens, temperature=temperature)
+            return await client.complete(messages, tools, max_tokens=max_tokens, temperature=temperature, seed=seed)
         finally:
             await client.aclose()
 
@@ -86,8 +104,22 @@ def test_a_thought_that_the_server_took_out_is_put_back():
 
 
 def test_a_turn_that_was_cut_off_says_so():
-    with ScriptedChatServer([assistant("<think>Let me", finish_reason="length")]) as server:
-        assert ask(server).stop_reason == "length"
+    with ScriptedChatServer([truncated("<think>Let me"), truncated(None)]) as server:
+        completions = [ask(server) for _ in range(2)]
+    assert [completion.stop_reason for completion in completions] == ["length", "length"]
+    assert [completion.message["content"] for completion in completions] == ["<think>Let me", ""]
+
+
+def test_a_thought_that_was_cut_off_is_not_closed():
+    reply = assistant(None, reasoning_content="Let me", finish_reason="length")
+    with ScriptedChatServer([reply]) as server:
+        assert ask(server).message["content"] == "<think>Let me"
+
+
+def test_a_reply_says_how_long_it_took_and_how_often_it_was_asked_for(jumps):
+    with ScriptedChatServer([rate_limited(2.5), assistant("done")]) as server:
+        completion = ask(server, clock=jumps.clock)
+    assert (completion.retries, completion.seconds, completion.cached) == (1, pytest.approx(2.5), False)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -97,26 +129,60 @@ def test_an_overloaded_server_is_asked_again(status):
     assert len(server.requests) == 3
 
 
-def test_retry_after_is_honoured_in_seconds_and_as_a_date():
-    arrivals = []
+def test_retry_after_is_honoured_in_seconds_in_milliseconds_as_a_date_and_as_gemini_has_it(jumps):
+    dated = formatdate(jumps.clock.wall() + 20, usegmt=True)
+    gemini = Reply([{"error": {"message": "quota", "details": [{"@type": "RetryInfo", "retryDelay": "3.5s"}]}}], 429)
+    script = [rate_limited(0.2), failure(429, retry_after_ms="70"), failure(503, retry_after=dated), gemini]
+    with ScriptedChatServer([*script, assistant("done")]) as server:
+        assert ask(server, clock=jumps.clock).message["content"] == "done"
+    assert jumps.slept == pytest.approx([0.2, 0.07, 20, 3.5], abs=1)
 
-    def script(request):
-        arrivals.append(time.monotonic())
-        dated = formatdate(time.time() + 2, usegmt=True)
-        return [failure(429, retry_after="0.2"), failure(503, retry_after=dated), assistant("done")][len(arrivals) - 1]
 
-    with ScriptedChatServer(script) as server:
-        assert ask(server, backoff=0.0).message["content"] == "done"
-    # Without the header the pause would be 0 s; a date has whole seconds.
-    assert arrivals[1] - arrivals[0] >= 0.2
-    assert arrivals[2] - arrivals[1] >= 0.5
+@pytest.mark.parametrize("header", ["soon", "nan", "inf", "-5", "Thu, 99 Foo 2026 99:99:99 GMT", ""])
+def test_a_retry_after_that_makes_no_sense_is_no_wait_for_ever(header, jumps):
+    with ScriptedChatServer([failure(429, retry_after=header), assistant("done")]) as server:
+        ask(server, clock=jumps.clock)
+    assert sum(jumps.slept) < 2
+
+
+def test_waits_double_with_jitter_up_to_a_bound(jumps):
+    with ScriptedChatServer(lambda request: failure(500)) as server, pytest.raises(ChatUnavailableError):
+        ask(server, clock=jumps.clock, backoff=1.0, max_retries=9)
+    ideal = [min(2.0**n, 60) for n in range(9)]
+    assert all(0.5 * one <= slept <= 1.5 * one for slept, one in zip(jumps.slept, ideal, strict=True))
+    assert len({slept / one for slept, one in zip(jumps.slept, ideal, strict=True)}) > 1
+
+
+def test_all_tries_together_have_a_bound(jumps):
+    with (
+        ScriptedChatServer(lambda request: failure(500)) as server,
+        pytest.raises(ChatUnavailableError, match=r"HTTP 500.*would pass total_timeout \(100 s\)"),
+    ):
+        ask(server, clock=jumps.clock, backoff=1.0, max_retries=10**6, total_timeout=100)
+    assert 40 < sum(jumps.slept) < 100
+
+
+def test_a_server_that_asks_for_more_time_than_there_is_fails_at_once(jumps):
+    with (
+        ScriptedChatServer([rate_limited(3600)]) as server,
+        pytest.raises(ChatUnavailableError, match=r"HTTP 429: rate limit reached; to wait 3600 s more .* \(1 try\)$"),
+    ):
+        ask(server, clock=jumps.clock)
+    assert jumps.slept == []
+
+
+def test_an_empty_account_is_not_asked_again():
+    body = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
+    with ScriptedChatServer([Reply(body, 429)]) as server, pytest.raises(ChatUnavailableError, match=r"\(1 try\)"):
+        ask(server)
 
 
 def test_a_server_that_stays_down_is_an_error_that_says_what_where_and_how_often():
     with (
         ScriptedChatServer(lambda request: failure(503, "out of\nmemory")) as server,
         pytest.raises(
-            ChatError, match=r"^chat server .*/v1, model 'scripted': HTTP 503: .*out of.*memory.* \(3 tries\)$"
+            ChatUnavailableError,
+            match=r"^chat server .*/v1, model 'scripted': HTTP 503: .*out of.*memory.* \(3 tries\)$",
         ) as caught,
     ):
         ask(server, max_retries=2)
@@ -124,49 +190,145 @@ def test_a_server_that_stays_down_is_an_error_that_says_what_where_and_how_often
     assert server.base_url in str(caught.value)
 
 
-def test_a_refusal_is_not_tried_again():
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 307])
+def test_a_refusal_is_not_tried_again(status):
     with (
-        ScriptedChatServer([failure(400, "context too long")]) as server,
-        pytest.raises(ChatError, match=r"HTTP 400.*1 try"),
+        ScriptedChatServer([failure(status, "context too long")]) as server,
+        pytest.raises(ChatRequestError, match=rf"HTTP {status}: .* \(1 try\)$") as caught,
     ):
         ask(server)
+    assert caught.value.status == status
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"error": {"message": "too\nlong"}}, "too long"),
+        ([{"error": {"code": 400, "message": "Invalid JSON payload"}}], "Invalid JSON payload"),
+        ({"object": "error", "message": "at most 4096 tokens"}, "at most 4096 tokens"),
+        ({"detail": "Not Found"}, "Not Found"),
+        ({"error": "model not loaded"}, "model not loaded"),
+        ("<html>\x1b[31mred\x07</html>", "<html>?[31mred?</html>"),
+        ("", "no reason given"),
+        ("x" * 100_000, "x" * 300 + "..."),
+    ],
+)
+def test_the_reason_of_every_kind_of_server_is_told_in_one_line(body, reason):
+    with ScriptedChatServer([Reply(body, 400)]) as server, pytest.raises(ChatRequestError) as caught:
+        ask(server)
+    assert f": HTTP 400: {reason} (1 try)" in str(caught.value)
+
+
+def test_a_key_that_the_server_repeats_is_told_nowhere(caplog):
+    caplog.set_level("DEBUG")
+    script = [failure(500, "bad key sk-secret-1"), failure(401, "unknown key sk-secret-1")]
+    with ScriptedChatServer(script) as server, pytest.raises(ChatRequestError) as caught:
+        ask(server, api_key="sk-secret-1")
+    assert "unknown key [api_key]" in str(caught.value)
+    assert "sk-secret-1" not in caplog.text + repr(caught.value)
+    assert "again in" in caplog.text
 
 
 def test_a_server_that_is_not_there_is_an_error_of_one_line():
     with ScriptedChatServer([]) as server:
         pass
-    with pytest.raises(ChatError, match=r"no connection.*2 tries") as caught:
+    with pytest.raises(ChatUnavailableError, match=r"no connection.*2 tries") as caught:
         ask(server, max_retries=1)
     assert "\n" not in str(caught.value)
 
 
 def test_a_silent_server_times_out():
-    wake = threading.Event()
+    with (
+        ScriptedChatServer([hang()]) as server,
+        pytest.raises(ChatUnavailableError, match=r"no reply within 0.2 s \(1 try\)"),
+    ):
+        ask(server, timeout=0.2, max_retries=0)
 
-    def script(request):
-        wake.wait(10)
-        return assistant("too late")
 
-    with ScriptedChatServer(script) as server:
-        with pytest.raises(ChatError, match=r"no reply within 0.2 s \(1 try\)"):
-            ask(server, timeout=0.2, max_retries=0)
-        wake.set()
+def test_a_server_that_hangs_once_is_asked_again():
+    with ScriptedChatServer([hang(), assistant("well")]) as server:
+        completion = ask(server, timeout=0.5)
+    assert (completion.message["content"], completion.retries) == ("well", 1)
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "broken",
     [
-        Reply({"id": "x", "object": "chat.completion", "choices": []}),
-        Reply({"error": "something"}),
-        Reply("<html>proxy page</html>"),
-        Reply("{broken", headers={"content-type": "application/json"}),
-        Reply({"id": "x", "choices": [{"index": 0, "message": None, "finish_reason": "stop"}]}),
+        reset(),
+        cut_off(assistant("red")),
+        cut_off(assistant("red"), after=0),
+        unreadable(),
+        no_choices(),
+        null_content(),
     ],
-    ids=["no choices", "another body", "a web page", "broken JSON", "no message"],
+    ids=["reset", "cut off", "cut off at once", "a web page", "no choices", "no content"],
 )
-def test_a_reply_without_a_message_is_an_error(reply):
-    with ScriptedChatServer([reply]) as server, pytest.raises(ChatError, match="chat server"):
+def test_a_reply_that_did_not_come_whole_is_asked_for_again(broken):
+    with ScriptedChatServer([broken, assistant("well")]) as server:
+        completion = ask(server)
+    assert (completion.message["content"], completion.retries) == ("well", 1)
+
+
+def test_a_server_that_is_killed_and_comes_back_is_asked_until_it_does(jumps):
+    with ScriptedChatServer(lambda request: assistant("back")) as server:
+        server.stop()
+
+        async def sleep(seconds):
+            await jumps.sleep(seconds)
+            if len(jumps.slept) == 3:
+                server.start()
+
+        clock = replace(jumps.clock, sleep=sleep)
+        completion = ask(server, clock=clock)
+    assert (completion.message["content"], completion.retries) == ("back", 3)
+
+
+def test_a_server_that_is_killed_under_a_request_is_no_connection():
+    with ScriptedChatServer([hang()]) as server:
+
+        async def kill():
+            client = ChatClient(server.base_url, "scripted", max_retries=0)
+            asked = asyncio.create_task(client.complete(QUESTION, max_tokens=1))
+            while not server.requests:
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(server.stop)
+            return await asked
+
+        with pytest.raises(ChatUnavailableError, match="no connection"):
+            asyncio.run(kill())
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (no_choices(), "a reply without choices"),
+        (Reply({"error": {"message": "upstream gone"}}), "a reply without choices: upstream gone"),
+        (unreadable(), "unreadable reply"),
+        (Reply("{broken", headers={"content-type": "application/json"}), "unreadable reply"),
+        (Reply("[" * 100_000), "unreadable reply"),
+        (Reply("1" * 10_000), "unreadable reply"),
+        (Reply({"choices": [{"index": 0, "message": None, "finish_reason": "stop"}]}), "a reply without choices"),
+        (null_content(), "a reply without content"),
+        (assistant(None, refusal="I cannot.\nSorry."), "the model refused: I cannot. Sorry."),
+        (assistant("x", finish_reason="content_filter"), "the server's filter held the reply back"),
+        (Reply("x" * (MAX_REPLY_BYTES + 1)), "longer than"),
+        (replace(assistant("hi"), headers={"content-encoding": "gzip"}), "packed, though that was not asked for"),
+    ],
+)
+def test_a_reply_without_a_turn_is_an_error_of_its_own_kind(reply, reason):
+    with (
+        ScriptedChatServer(lambda request: reply) as server,
+        pytest.raises(ChatReplyError, match=rf"chat server .*: .*{re.escape(reason)}.* \(\d tr"),
+    ):
+        ask(server, max_retries=1)
+
+
+@pytest.mark.parametrize(
+    "reply", [assistant(None, refusal="No."), assistant("x", finish_reason="content_filter")], ids=["refusal", "filter"]
+)
+def test_a_model_that_refuses_is_not_asked_again(reply):
+    with ScriptedChatServer([reply]) as server, pytest.raises(ChatReplyError, match=r"\(1 try\)"):
         ask(server)
 
 
@@ -185,11 +347,83 @@ def test_no_more_requests_are_in_flight_than_allowed():
     assert len(server.requests) == 12
 
 
+def test_clients_of_one_server_share_their_limits():
+    everybody = threading.Barrier(4)
+
+    async def crowd(clients):
+        await asyncio.gather(*(client.complete(QUESTION, max_tokens=1) for client in clients for _ in range(8)))
+
+    def script(request):
+        everybody.wait(10)  # four at once, or nobody ever
+        return assistant("hi")
+
+    with ScriptedChatServer(script) as server:
+        asyncio.run(crowd([ChatClient(f"{server.base_url}{end}", "scripted", concurrency=4) for end in ("", "/")]))
+    assert server.largest_crowd == 4
+
+
 def test_one_client_serves_one_event_loop_after_another():
     with ScriptedChatServer([assistant("one"), assistant("two")]) as server:
         client = ChatClient(server.base_url, "scripted")
         heard = [asyncio.run(client.complete(QUESTION, max_tokens=1)).message["content"] for _ in range(2)]
     assert heard == ["one", "two"]
+    assert len(client._loops) == 1  # nothing of the first is kept
+
+
+def test_one_client_serves_several_event_loops_at_once():
+    everybody = threading.Barrier(3)
+
+    def script(request):
+        everybody.wait(10)
+        return assistant("hi")
+
+    with ScriptedChatServer(script) as server:
+        client = ChatClient(server.base_url, "scripted")
+        with ThreadPoolExecutor(3) as pool:
+            heard = pool.map(lambda _: asyncio.run(client.complete(QUESTION, max_tokens=1)), range(3))
+            assert [one.message["content"] for one in heard] == ["hi"] * 3
+    assert client.usage.completions == 3
+
+
+def test_a_conversation_that_is_cancelled_frees_its_place():
+    async def cancel(client):
+        asked = asyncio.create_task(client.complete(QUESTION, max_tokens=1))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        return await client.complete(QUESTION, max_tokens=1)
+
+    with ScriptedChatServer([hang(), assistant("next")]) as server:
+        client = ChatClient(server.base_url, "scripted", concurrency=1)
+        assert asyncio.run(cancel(client)).message["content"] == "next"
+
+
+def test_requests_start_evenly_over_the_minute(jumps):
+    async def some(client):
+        return [await client.complete(QUESTION, max_tokens=1) for _ in range(4)]
+
+    with ScriptedChatServer(lambda request: assistant("hi")) as server:
+        config = ChatConfig(base_url=server.base_url, model="scripted", requests_per_minute=20)
+        asyncio.run(some(ChatClient.from_config(config, clock=jumps.clock)))
+    assert jumps.slept == pytest.approx([3, 3, 3])
+
+
+def test_tokens_are_limited_by_what_the_server_reports(jumps):
+    async def some(client):
+        return [await client.complete(QUESTION, max_tokens=10**6) for _ in range(3)]
+
+    with ScriptedChatServer(lambda request: assistant("hi", usage=(500, 100))) as server:
+        config = ChatConfig(base_url=server.base_url, model="scripted", tokens_per_minute=600)
+        asyncio.run(some(ChatClient.from_config(config, clock=jumps.clock)))
+    assert jumps.slept == pytest.approx([60, 60])
+
+
+def test_the_seed_and_further_fields_are_sent():
+    with ScriptedChatServer([assistant("hi")]) as server:
+        ask(server, seed=7, temperature=1.0, extra_body={"skip_special_tokens": False})
+    assert {"seed": 7, "skip_special_tokens": False}.items() <= server.requests[0].items()
+    assert "response_format" not in server.requests[0]
 
 
 def test_frames_travel_as_jpeg_of_full_colour_resolution_or_as_png():
@@ -206,47 +440,3 @@ def test_frames_travel_as_jpeg_of_full_colour_resolution_or_as_png():
     assert {layer[1:3] for layer in jpeg.layer} == {(1, 1)}  # no component is subsampled
     assert png.format == "PNG"
     assert png.tobytes() == image.tobytes()
-
-
-HISTORY = [
-    {"role": "assistant", "content": "", "tool_calls": [
-        {"id": "c1", "type": "function", "function": {"name": "crop_video", "arguments": CALL}},
-        {"id": "c2", "type": "function", "function": {"name": "crop_video", "arguments": '{"start'}},
-    ]},
-    {"role": "tool", "tool_call_id": "c1", "name": "crop_video", "content": [
-        {"type": "text", "text": "1 frames:"}, {"type": "image", "image": Image.new("RGB", (28, 28)), "time": 1.0},
-    ]},
-    {"role": "tool", "tool_call_id": "c2", "name": "crop_video", "content": "Error: no JSON"},
-]  # fmt: skip
-
-
-def test_the_history_goes_with_ids_and_json_text_even_where_a_call_was_malformed():
-    wire = to_wire(HISTORY)
-    assert [message["role"] for message in wire] == ["assistant", "tool", "tool"]
-    assert [call["id"] for call in wire[0]["tool_calls"]] == ["c1", "c2"]
-    assert json.loads(wire[0]["tool_calls"][0]["function"]["arguments"]) == CALL
-    assert json.loads(wire[0]["tool_calls"][1]["function"]["arguments"]) == {"malformed": '{"start'}
-    assert [message["tool_call_id"] for message in wire[1:]] == ["c1", "c2"]
-    assert wire[1]["content"][1]["type"] == "image_url"
-
-
-def test_images_of_tools_move_behind_all_replies_where_a_server_refuses_them_there():
-    wire = to_wire([*HISTORY, {"role": "assistant", "content": "x"}], tool_images="user")
-    assert [message["role"] for message in wire] == ["assistant", "tool", "tool", "user", "assistant"]
-    assert isinstance(wire[1]["content"], str)
-    assert [part["type"] for part in wire[3]["content"]] == ["text", "image_url"]
-
-
-def test_a_reply_to_a_call_without_an_id_is_sent_as_the_templates_write_it():
-    assert to_wire([{"role": "tool", "content": "Error: no JSON"}]) == [
-        {"role": "user", "content": "<tool_response>\nError: no JSON\n</tool_response>"}
-    ]
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"base_url": "localhost:8000"}, {"image_format": "gif"}, {"tool_images": "system"}, {"concurrency": 0}],
-)
-def test_settings_that_make_no_sense_are_refused(options):
-    with pytest.raises(ConfigError):
-        ChatClient(**{"base_url": "http://localhost", "model": "m", **options})
