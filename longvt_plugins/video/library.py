@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -32,7 +33,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -266,7 +266,7 @@ class VideoLibrary:
     ) -> dict[float, Frame]:
         """Makes the frames that this thread has claimed, and hands them to those who wait."""
         video, variant = self._name(file), _variant(self.config.reader, size, scaling)
-        decode = partial(self._decode, file, times, size, scaling)
+        decode = functools.partial(self._decode, file, times, size, scaling)
         frames: dict[float, Frame] = {}
 
         def load(wanted: Iterable[float]) -> list[float]:
@@ -338,7 +338,7 @@ class VideoLibrary:
         return dict(zip(times, frames, strict=True))
 
     def _borrow(self, file: _File) -> Any:
-        return self._pool.borrow(file, partial(self._open_reader, file))
+        return self._pool.borrow(file, functools.partial(self._open_reader, file))
 
     def _open_reader(self, file: _File) -> VideoReader:
         options: dict[str, Any] = {"time_limit": self.config.decode_timeout}
@@ -489,12 +489,18 @@ def _version(reader: type[VideoReader]) -> str:
         module = rest.rpartition(".")[2]
         distributions = [_DECODERS.get(module, module)]
     else:
-        distributions = importlib.metadata.packages_distributions().get(package, [])
+        distributions = _distributions(package)
     for distribution in distributions:
         # Of an optional decoder that is not installed, the reader itself says how to get it.
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             parts.append(f"{distribution} {importlib.metadata.version(distribution)}")
     return " ".join(parts)
+
+
+@functools.cache
+def _distributions(package: str) -> list[str]:
+    """What a package was installed with; remembered, since to find out means to read what all of them hold."""
+    return sorted(importlib.metadata.packages_distributions().get(package, []))
 
 
 def _awaited(future: Future[Frame]) -> Frame | None:
