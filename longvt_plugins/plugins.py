@@ -39,6 +39,8 @@ BUILTIN_PLUGINS = (
     "longvt_plugins.tools.crop_video",
     "longvt_plugins.video.readers.pyav",
     "longvt_plugins.judges.exact",
+    "longvt_plugins.judges.llm",
+    "longvt_plugins.judges.cascade",
 )
 """Modules whose hooks are always there; they come through the same door as everybody's."""
 

@@ -25,11 +25,13 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from longvt_plugins import temporal
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.hookspecs import hookimpl
+from longvt_plugins.judges.audit import audited
 from longvt_plugins.judges.judge import Judge, JudgeConfig, Judgement
 from longvt_plugins.judges.maths import Maths
 from longvt_plugins.judges.quantities import NUMBER_WORDS, same_quantity
@@ -89,11 +91,11 @@ def exact_score(
     Raises:
         ConfigError: The reference of a grounding question is not an interval.
     """
-    version = FINGERPRINT if maths is None else f"{FINGERPRINT} math-verify/{maths.version}"
+    version = _fingerprint(maths)
     if kind == "grounding":
         return _grounding_score(reference, prediction, version)
     if options:
-        options = _unlabelled(options)
+        options = unlabelled(options)
         chosen, right = _chosen(prediction, options), _chosen(reference, options)
         if right is not None:
             said = f"chose {options[chosen]!r}" if chosen is not None else "chose none of the options"
@@ -106,15 +108,25 @@ def exact_score(
 
 
 def exact_judge(config: JudgeConfig) -> Judge:
-    """Makes the judge. Its one option, ``maths: true``, compares formulas with math-verify.
+    """Makes the judge. Its option ``maths: true`` compares formulas with math-verify; ``audit`` names a folder.
 
     Raises:
-        ConfigError: Another option, or a value that is not true or false.
+        ConfigError: Another option, or a value that makes no sense.
         MissingExtraError: Formulas are to be compared and math-verify is not installed.
     """
-    if unknown := sorted(set(config.options) - {"maths"}):
-        raise ConfigError(f"the judge 'exact' takes no options but maths, not {', '.join(unknown)}")
-    if not isinstance(wanted := config.options.get("maths", False), bool):
+    return audited(config, make_exact_judge)
+
+
+def make_exact_judge(options: Mapping[str, Any]) -> ExactJudge:
+    """The judge of these options, without an audit log.
+
+    Raises:
+        ConfigError: Another option than maths, or another value than true or false.
+        MissingExtraError: As :func:`exact_judge`.
+    """
+    if unknown := sorted(set(options) - {"maths"}):
+        raise ConfigError(f"the judge 'exact' takes no options but maths and audit, not {', '.join(unknown)}")
+    if not isinstance(wanted := options.get("maths", False), bool):
         raise ConfigError(f"the judge 'exact': maths must be true or false, not {wanted!r}")
     return ExactJudge(Maths() if wanted else None)
 
@@ -124,10 +136,17 @@ class ExactJudge:
 
     Args:
         maths: Compares formulas; None leaves them to their spelling.
+
+    Attributes:
+        fingerprint: Names its version.
+        scale: The scores that it gives to open answers and choices.
     """
+
+    scale = (1.0, 0.0)
 
     def __init__(self, maths: Maths | None = None) -> None:
         self._maths = maths
+        self.fingerprint = _fingerprint(maths)
 
     async def __call__(
         self,
@@ -174,7 +193,11 @@ def read_interval(text: str) -> TimeSpan | None:
 
 def is_choice(text: str, options: Sequence[str]) -> bool:
     """Whether a text names one of the options, by its letter or in words."""
-    return _chosen(text, _unlabelled(options)) is not None
+    return _chosen(text, unlabelled(options)) is not None
+
+
+def _fingerprint(maths: Maths | None) -> str:
+    return FINGERPRINT if maths is None else f"{FINGERPRINT} math-verify/{maths.version}"
 
 
 def _compare(
@@ -271,8 +294,8 @@ def _relaxed_match(a: list[str], b: list[str]) -> bool:
     return not any(token in _NEGATIONS or token[-1] in string.digits for token in more)
 
 
-def _unlabelled(options: Sequence[str]) -> Sequence[str]:
-    """The options' texts, where each one carries its own letter: ``["A. red", "B. blue"]``."""
+def unlabelled(options: Sequence[str]) -> Sequence[str]:
+    """The options' texts without their letters, where each one carries its own: ``["A. red", "B. blue"]``."""
     found = [_LETTER.fullmatch(option.strip()) for option in options]
     letters = [match[1].upper() if match and match[2] else None for match in found]
     if letters != list(OPTION_LETTERS[: len(options)]):

@@ -160,7 +160,7 @@ def test_the_judge_comes_through_the_plugin_door():
     judge = factory(JudgeConfig("exact"))
     judgement = asyncio.run(judge("Which colour?", "blue", "B", options=["red", "blue"], kind="choice"))
     assert judgement.score == 1.0
-    with pytest.raises(ConfigError, match="takes no options but maths, not strict"):
+    with pytest.raises(ConfigError, match="takes no options but maths and audit, not strict"):
         factory(JudgeConfig("exact", {"strict": True}))
 
 
