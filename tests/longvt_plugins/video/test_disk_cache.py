@@ -188,7 +188,7 @@ def test_no_other_folder_is_touched(tmp_path):
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "thesis.txt").touch()
     for function in (clear_cache, cache_stats):
-        with pytest.raises(ConfigError, match="is no folder of cached videos: it has no CACHEDIR.TAG"):
+        with pytest.raises(ConfigError, match=r"is no folder of cached videos: it has no CACHEDIR\.TAG"):
             function(tmp_path)
     assert (tmp_path / "frames" / "thesis.txt").exists()
     assert cache_stats(tmp_path / "gone").bytes == 0

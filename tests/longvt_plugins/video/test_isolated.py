@@ -318,8 +318,9 @@ def look(path, answers):
     library.close()
 
 library.open(sys.argv[1]).frame_at(2)
-answers = multiprocessing.get_context("fork").Queue()
-workers = [multiprocessing.get_context("fork").Process(target=look, args=(sys.argv[1], answers), daemon=True) for _ in "ab"]
+fork = multiprocessing.get_context("fork")
+answers = fork.Queue()
+workers = [fork.Process(target=look, args=(sys.argv[1], answers), daemon=True) for _ in "ab"]
 for worker in workers:
     worker.start()
 print([answers.get(timeout=100) for _ in workers])

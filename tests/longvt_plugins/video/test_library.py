@@ -9,6 +9,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -162,7 +163,7 @@ def test_memory_is_bounded(stamped):
 
 def test_the_video_used_longest_ago_is_closed_first(stamped, tmp_path):
     class Counting(PyavReader):
-        now_open: list[str] = []
+        now_open: ClassVar[list[str]] = []
 
         def __init__(self, path):
             super().__init__(path)
@@ -200,7 +201,7 @@ def test_a_closed_library_opens_nothing_and_can_be_closed_again(stamped):
 def test_what_is_no_video_is_said_as_video_says_it(tmp_path, stamped):
     (tmp_path / "notes.txt").write_text("not a video")
     with VideoLibrary() as library:
-        with pytest.raises(VideoNotFoundError, match="gone.mp4"):
+        with pytest.raises(VideoNotFoundError, match=r"gone\.mp4"):
             library.open(tmp_path / "gone.mp4")
         with pytest.raises(VideoNotFoundError, match="it is a folder"):
             library.open(tmp_path)
@@ -535,6 +536,7 @@ def test_workers_of_a_torch_data_loader_read_through_a_library_that_is_in_use(st
 GROUP = """
 import sys, time
 from pathlib import Path
+from typing import ClassVar
 from longvt_plugins import TimeSpan, VideoConfig, VideoLibrary, FrameSampling
 
 path, cache, rank, processes = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
