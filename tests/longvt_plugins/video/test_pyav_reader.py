@@ -204,26 +204,30 @@ def test_a_video_of_one_frame_can_be_read(tmp_path):
         assert [read_stamp(frame.image) for frame in video.overview()] == [0]
 
 
-def test_only_the_groups_of_pictures_that_are_needed_are_decoded(tmp_path):
+def watch_packets(reader, see):
+    """Calls ``see`` with the number of each packet that a reader reads."""
+    read = reader._source.next
+    numbers = itertools.count()
+
+    def watched():
+        see(next(numbers))
+        return read()
+
+    reader._source.next = watched
+
+
+def test_only_the_groups_of_pictures_that_are_needed_are_read(tmp_path):
     write_stamped_video(tmp_path / "long.mp4", 120, gop=24)
     reader = PyavReader(tmp_path / "long.mp4")
-    decoded = 0
-    packets = reader._packets
-
-    def counted(first):
-        nonlocal decoded
-        for packet in packets(first):
-            decoded += packet is not None
-            yield packet
-
-    reader._packets = counted
+    numbers = []
+    watch_packets(reader, numbers.append)
     try:
         found = [read_stamp(frame.image) for frame in reader.frames([10, 11, 100])]
     finally:
         reader.close()
 
     assert found == [40, 44, 400]
-    assert decoded < 3 * 24
+    assert len(numbers) < 3 * 24
 
 
 def test_opening_and_closing_leaves_no_file_open(tmp_path):
@@ -244,26 +248,54 @@ def test_opening_and_closing_leaves_no_file_open(tmp_path):
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_a_reader_that_was_interrupted_still_shows_the_right_frame(tmp_path):
-    write_stamped_video(tmp_path / "a.mp4", 20, gop=1000)
-    reader = PyavReader(tmp_path / "a.mp4")
-    packets = reader._packets
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi"])
+@pytest.mark.parametrize("number", [0, 1, 10, 40])
+def test_a_reader_that_was_interrupted_still_shows_the_right_frame(tmp_path, name, number):
+    """The AVI is read packet by packet, the MP4 by groups of pictures."""
+    write_stamped_video(tmp_path / name, 20, gop=1000)
+    reader = PyavReader(tmp_path / name)
 
-    def stopped(first):
-        for number, packet in enumerate(packets(first)):
-            if number == 10:
-                raise KeyboardInterrupt
-            yield packet
+    def stop(read):
+        if read == number:
+            raise KeyboardInterrupt
 
     try:
-        reader._packets = stopped
-        reader._seek(0)
+        assert [read_stamp(frame.image) for frame in reader.frames([1])] == [4]
+        watch_packets(reader, stop)
         with pytest.raises(KeyboardInterrupt):
-            list(reader.frames([10]))
-        del reader._packets
-        assert [read_stamp(frame.image) for frame in reader.frames([10])] == [40]
+            list(reader.frames([0, 15]))
+        assert [read_stamp(frame.image) for frame in reader.frames([10, 12])] == [40, 48]
     finally:
         reader.close()
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi"])
+def test_two_requests_may_be_read_in_turns(tmp_path, name):
+    write_stamped_video(tmp_path / name, 40, gop=24)
+    reader = PyavReader(tmp_path / name)
+    try:
+        one, two = reader.frames(range(0, 40, 2)), reader.frames(range(1, 40, 3))
+        found = [(read_stamp(a.image), read_stamp(b.image)) for a, b in zip(one, two, strict=False)]
+        two.close()
+        rest = [read_stamp(frame.image) for frame in one]
+    finally:
+        reader.close()
+
+    assert [a for a, _ in found] + rest == [4 * second for second in range(0, 40, 2) if second != 2 * len(found)]
+    assert [b for _, b in found] == [4 * second for second in range(1, 40, 3)]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts", "a.avi"])
+def test_moments_in_any_order_are_found(tmp_path, name):
+    write_stamped_video(tmp_path / name, 40, gop=24)
+    asked = [30, 5, 30, 30.1, 0, 6, 7, 39.9, 8, 8]
+    reader = PyavReader(tmp_path / name)
+    try:
+        found = [read_stamp(frame.image) for frame in reader.frames(asked)]
+    finally:
+        reader.close()
+
+    assert found == [int(4 * second) for second in asked]
 
 
 def test_frames_of_a_long_overview_are_not_all_alive_at_full_size(tmp_path):
@@ -272,17 +304,18 @@ def test_frames_of_a_long_overview_are_not_all_alive_at_full_size(tmp_path):
     images = []
     alive = []
 
-    class Watched(PyavReader):
-        def frames(self, times):
-            for frame in super().frames(times):
-                images.append(weakref.ref(frame.image))
-                yield frame
-                del frame
-                alive.append(sum(image() is not None for image in images))
+    with Video.open(tmp_path / "a.mp4") as video:
+        made = video._reader._pictures.full
 
-    with Video.open(tmp_path / "a.mp4", reader=Watched) as video:
-        frames = video.clip(TimeSpan(0, 20), FrameSampling(fps=4, max_pixels=64 * 64))
+        def watched(frame):
+            alive.append(sum(image() is not None for image in images))
+            image = made(frame)
+            images.append(weakref.ref(image))
+            return image
 
-    assert len(frames) == 80
+        video._reader._pictures.full = watched
+        frames = video.clip(TimeSpan(0, 20), FrameSampling(fps=4, max_pixels=64 * 64, scaling="exact"))
+
+    assert len(frames) == len(images) == 80
     assert {frame.image.size for frame in frames} == {(56, 28)}
-    assert max(alive) <= 2
+    assert max(alive) <= 1
