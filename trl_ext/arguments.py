@@ -47,6 +47,9 @@ class EnvironmentArguments(EnvironmentConfig):
         default=PATIENCE_SECONDS,
         metadata={"help": "Seconds that the judge may stay down before the training stops with a checkpoint."},
     )
+    judge_check: bool = field(
+        default=True, metadata={"help": "Ask the judge three known questions first, and refuse one that fails them."}
+    )
     drop_mastered: bool = field(
         default=False, metadata={"help": "Leave out of later epochs the prompts that are always answered right."}
     )

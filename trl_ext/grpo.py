@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from longvt_plugins.console import run_command
 from longvt_plugins.errors import ConfigError, MissingExtraError
+from longvt_plugins.judges.environment import judge_options_from_environment
 from longvt_plugins.registry import did_you_mean
 from longvt_plugins.synthetic import resolve_model
 from longvt_plugins.video.config import CACHE_VARIABLE
@@ -90,6 +91,8 @@ def main(argv: Sequence[str]) -> None:
     # The command's edge: nothing below reads the environment.
     if arguments.video_cache_dir is None and os.environ.get(CACHE_VARIABLE):
         arguments = replace(arguments, video_cache_dir=os.environ[CACHE_VARIABLE])
+    options = arguments.judge_options if isinstance(arguments.judge_options, dict) else None
+    arguments = replace(arguments, judge_options=judge_options_from_environment(os.environ, arguments.judge, options))
     train(arguments, training, model)
 
 
@@ -121,6 +124,7 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
         reward_funcs=arguments.reward_funcs,
         preset=arguments.reward_preset,
         judge_patience=arguments.judge_patience,
+        judge_check=arguments.judge_check,
         keeper=_keeper(arguments, training, name, processor),
         **arguments.environment,
     )

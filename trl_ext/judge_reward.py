@@ -41,6 +41,9 @@ PATIENCE_SECONDS = 600.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
 """Between two looks whether a judge is back; doubled each time."""
 
+SHORTEST_PROBE_SECONDS = 30.0
+"""A look gets this much time even where no patience is left: a judge that is slow is not down."""
+
 
 @dataclass(frozen=True)
 class Verdicts:
@@ -124,7 +127,8 @@ class Bench:
         questions = {attempt.place: _Question.of(attempt) for attempt in attempts if needs_judge(attempt)}
         found = await self._judge(set(questions.values()))
         waited, down = 0.0, None
-        if silent := {question for question, judgement in found.items() if self._is_silent(judgement)}:
+        silent = {question for question, judgement in found.items() if is_silent(judgement)}
+        if silent and health_of(self.judge) is not None:
             waited, down = await self._wait()
             if down is None:
                 found |= await self._judge(silent)
@@ -139,28 +143,31 @@ class Bench:
         judgements = await asyncio.gather(*(question.put_to(self.judge) for question in ordered))
         return dict(zip(ordered, judgements, strict=True))
 
-    def _is_silent(self, judgement: Judgement) -> bool:
-        """Whether no reply came, as when a server is down; one that came and could not be read is ``raw``."""
-        return judgement.score is None and not judgement.raw and health_of(self.judge) is not None
-
     async def _wait(self) -> tuple[float, str | None]:
         """Waits until the judge is there; gives the seconds that took, and why it is not."""
         start, pause = time.monotonic(), FIRST_PAUSE_SECONDS
-        while (missed := await self._probe()) is not None:
+        while True:
             left = self.patience - (time.monotonic() - start)
-            if left <= 0:
+            missed = await self._probe(max(left, SHORTEST_PROBE_SECONDS))
+            left = self.patience - (time.monotonic() - start)
+            if missed is None or left <= 0:
                 return time.monotonic() - start, missed
             await self.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        return time.monotonic() - start, None
 
-    async def _probe(self) -> str | None:
+    async def _probe(self, timeout: float) -> str | None:
         """Asks what no cache and no exact comparison can answer; gives why there was no reply, None if there was."""
-        judgement = await self.judge("Which number comes after six?", "seven", f"It is the one named {uuid.uuid4()}.")
-        if judgement.score is not None or judgement.raw:
-            return None
-        health = health_of(self.judge)
-        return judgement.reason or (health.last_error if health is not None else "") or "no reason given"
+        asking = self.judge("Which number comes after six?", "seven", f"It is the one named {uuid.uuid4()}.")
+        try:
+            judgement = await asyncio.wait_for(asking, timeout)
+        except TimeoutError:
+            return f"no reply within {timeout:.0f} s"
+        return judgement.reason or "no reason given" if is_silent(judgement) else None
+
+
+def is_silent(judgement: Judgement) -> bool:
+    """Whether no reply came, as when a server is down; one that came and could not be read is ``raw``."""
+    return judgement.score is None and not judgement.raw
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from longvt_plugins.errors import ConfigError, JudgeDownError
+from longvt_plugins.judges.check import check_judge
 from longvt_plugins.judges.judge import Judge, close_judge
 from longvt_plugins.transcript import Transcript, parse_transcript
 from trl_ext.background import Background
@@ -71,6 +72,8 @@ class Scoring:
         reward_funcs: As TRL takes them, or by the names under which they are logged.
         judge: Asked once for every completion; None leaves answers to the exact judge.
         patience: Seconds that the judge may stay down before the training stops.
+        check: Whether the judge is asked three known questions before the first batch, see
+            :func:`longvt_plugins.judges.check.check_judge`.
         deciding: Names of further functions whose None takes the rollout out of its group, such as one of your
             own that asks a server.
         keep: Told of every scored batch.
@@ -91,6 +94,7 @@ class Scoring:
         *,
         judge: Judge | None = None,
         patience: float = PATIENCE_SECONDS,
+        check: bool = True,
         deciding: Collection[str] = (),
         keep: Observer | None = None,
     ) -> None:
@@ -104,6 +108,7 @@ class Scoring:
             raise ConfigError(f"{', '.join(unknown)} is not among the rewards: {', '.join(self._functions)}")
         self._deciding = frozenset(deciding)
         self._bench = Bench(judge, patience) if judge is not None else None
+        self._unchecked = check
         self._background = Background()
         self._batch: tuple[Any, Scores] | None = None
         self.observers: list[Observer] = [keep] if keep is not None else []
@@ -134,7 +139,8 @@ class Scoring:
 
         Raises:
             ConfigError: A function gave another number of rewards, or needs a column that is missing.
-            JudgeDownError: The judge gave no reply for longer than its patience, here or in another process.
+            JudgeError: The judge fails on known questions.
+            JudgeDownError: It gave no reply for longer than its patience, here or in another process.
         """
         transcripts = [parse_transcript(completion) for completion in completions]
         verdicts = self._ask_judge(Reading(transcripts), columns)
@@ -153,6 +159,16 @@ class Scoring:
             observer(batch)
         return batch
 
+    def check_judge(self) -> None:
+        """Asks the judge what everybody knows, once in the life of this object.
+
+        Raises:
+            JudgeError: It cannot be trusted.
+        """
+        if self._bench is not None and self._unchecked:
+            self._background.run(check_judge(self._bench.judge))
+        self._unchecked = False
+
     def close(self) -> None:
         """Gives back what the judge holds: connections, the end of its audit log."""
         if self._bench is not None:
@@ -161,11 +177,13 @@ class Scoring:
     def _ask_judge(self, reading: Reading, columns: dict[str, Any]) -> Verdicts | None:
         if self._bench is None:
             return None
+        self.check_judge()
         verdicts = self._background.run(self._bench.ask(reading, columns))
         # Together: a process that stopped alone would leave the others waiting for it.
         if reasons := [down for down in gather(verdicts.down) if down is not None]:
             raise JudgeDownError(
-                f"the judge has given no reply for {self._bench.patience:g} s ({reasons[0]}). {self.when_down()}"
+                f"the judge has given no reply for {verdicts.waited:.0f} s, {self._bench.patience:g} s are allowed "
+                f"({reasons[0]}). {self.when_down()}"
             )
         return verdicts
 

@@ -47,6 +47,7 @@ class VideoToolSpec:
         reward_funcs: Functions, or their names or dotted paths; those of the preset by default.
         preset: Functions and weights of a published recipe, see :mod:`trl_ext.rewards.presets`; LongVT's by default.
         judge_patience: Seconds that the judge may stay down before the training stops.
+        judge_check: Whether the judge is asked three known questions first; one that fails them is not trained on.
         keeper: Writes rollouts down.
         plugins: Where tools, judges and readers come from; None loads what is installed.
         environment: Further fields of :class:`EnvironmentConfig`.
@@ -69,6 +70,7 @@ class VideoToolSpec:
         reward_funcs: Sequence[RewardFunction | str] | None = None,
         preset: str | None = None,
         judge_patience: float = PATIENCE_SECONDS,
+        judge_check: bool = True,
         keeper: RolloutKeeper | None = None,
         plugins: PluginManager | None = None,
         **environment: Any,
@@ -82,6 +84,7 @@ class VideoToolSpec:
             functions,
             judge=choose_judge(JudgeConfig(judge, dict(judge_options or {})), functions, plugins),
             patience=judge_patience,
+            check=judge_check,
             keep=keeper.keep if keeper is not None else None,
         )
 

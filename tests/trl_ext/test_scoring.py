@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from longvt_plugins.errors import ConfigError, JudgeDownError
+from longvt_plugins.errors import ConfigError, JudgeDownError, JudgeError
 from longvt_plugins.judges import JudgeHealth, Judgement
 from trl_ext import rewards
 from trl_ext.judge_reward import Bench, get_judge_reward
@@ -112,7 +112,7 @@ def test_each_batch_is_scored_once_by_every_function():
 
 def test_all_functions_share_one_verdict_for_each_completion():
     judge = UnsteadyJudge()
-    scoring = Scoring([rewards.answer_reward, rewards.tool_use_reward, rewards.format_reward], judge=judge)
+    scoring = Scoring([rewards.answer_reward, rewards.tool_use_reward, rewards.format_reward], judge=judge, check=False)
     scores = ask_all(scoring, [said("red"), said("reddish"), said("red")], **rows(3))
     assert scores == [[1.0, 0.5, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
     assert sorted(judge.asked) == ["red", "reddish"]  # what occurs twice is judged once
@@ -121,7 +121,9 @@ def test_all_functions_share_one_verdict_for_each_completion():
 def test_a_rollout_without_a_verdict_is_none_for_every_reward():
     """TRL adds a single None up as 0: a judge that is down would train as a wrong answer."""
     metrics = {}
-    scoring = Scoring([rewards.answer_reward, rewards.format_reward, rewards.time_iou_reward], judge=UnsteadyJudge())
+    scoring = Scoring(
+        [rewards.answer_reward, rewards.format_reward, rewards.time_iou_reward], judge=UnsteadyJudge(), check=False
+    )
     scores = ask_all(
         scoring,
         [said("red"), said("mauve"), said("reddish")],
@@ -149,7 +151,7 @@ def test_functions_that_were_not_written_here_abstain_too():
 
 def test_a_row_without_an_answer_is_not_one_without_a_verdict():
     judge = UnsteadyJudge()
-    scoring = Scoring([rewards.answer_reward, rewards.format_reward], judge=judge)
+    scoring = Scoring([rewards.answer_reward, rewards.format_reward], judge=judge, check=False)
     scores = ask_all(scoring, [said("red"), said("red")], question=["?"] * 2, answer=["red", None])
     assert scores == [[1.0, None], [1.0, 1.0]]
     assert judge.asked == ["red"]
@@ -163,7 +165,7 @@ def test_rows_of_every_kind_mix_in_one_batch():
         asked.append((prediction, options, kind))
         return Judgement(1.0, "correct")
 
-    scoring = Scoring([rewards.answer_reward, rewards.time_iou_reward], judge=judge)
+    scoring = Scoring([rewards.answer_reward, rewards.time_iou_reward], judge=judge, check=False)
     scores = ask_all(
         scoring,
         [said("[10, 20]"), said("B"), said("It is red.")],
@@ -197,7 +199,7 @@ def test_functions_named_alone_take_out_what_broke_by_themselves():
 def test_the_judge_is_not_asked_about_nothing_or_about_a_list_of_guesses():
     judge = UnsteadyJudge()
     completions = [said(""), [{"role": "assistant", "content": "red"}], said("red " * 251), said("blue")]
-    for function in (Scoring([rewards.answer_reward], judge=judge).reward_funcs[0],):
+    for function in (Scoring([rewards.answer_reward], judge=judge, check=False).reward_funcs[0],):
         assert function(completions, **rows(4)) == [0.0, 0.0, 0.0, 0.0]
     assert asyncio.run(get_judge_reward(judge)(completions, **rows(4))) == [0.0, 0.0, 0.0, 0.0]
     assert judge.asked == ["blue", "blue"]
@@ -237,7 +239,7 @@ def test_names_must_be_told_apart():
 
 def test_a_judge_needs_the_questions():
     with pytest.raises(ConfigError, match="a judge needs the column question; the dataset gives: answer"):
-        ask_all(Scoring([rewards.answer_reward], judge=UnsteadyJudge()), [said("a")], answer=["a"])
+        ask_all(Scoring([rewards.answer_reward], judge=UnsteadyJudge(), check=False), [said("a")], answer=["a"])
 
 
 # A judge that goes away
@@ -273,13 +275,40 @@ def test_a_judge_without_health_is_not_waited_for():
 
 def test_a_judge_that_stays_down_stops_the_training_with_its_reason():
     judge = ServedJudge(down_for=1e9)
-    scoring = Scoring([rewards.answer_reward, rewards.format_reward], judge=judge, patience=0)
+    scoring = Scoring([rewards.answer_reward, rewards.format_reward], judge=judge, patience=0, check=False)
     with pytest.raises(JudgeDownError) as raised:
         ask_all(scoring, [said("red")], **rows(1))
     assert str(raised.value) == (
-        "the judge has given no reply for 0 s (no connection). "
+        "the judge has given no reply for 0 s, 0 s are allowed (no connection). "
         "No checkpoint was written: that takes trl_ext.callbacks.JudgeBreaker"
     )
+
+
+def test_a_judge_that_fails_known_questions_is_not_asked_for_a_reward():
+    asked = []
+
+    async def kind_judge(question, reference, prediction, *, options=None, kind=None):
+        asked.append(prediction)
+        return Judgement(1.0, "correct", fingerprint="kind/1")
+
+    scoring = Scoring([rewards.answer_reward], judge=kind_judge)
+    with pytest.raises(JudgeError, match="the judge kind/1 cannot be trusted: it scores a wrong answer 1"):
+        ask_all(scoring, [said("a")], **rows(1))
+    assert len(asked) == 3 and "a" not in asked
+
+
+def test_known_questions_are_asked_once():
+    asked = []
+
+    async def sound_judge(question, reference, prediction, *, options=None, kind=None):
+        asked.append(prediction)
+        return Judgement(float(prediction.strip(".").lower() == reference), "")
+
+    scoring = Scoring([rewards.answer_reward], judge=sound_judge)
+    scoring.check_judge()
+    assert len(asked) == 3
+    assert [ask_all(scoring, [said(answer)], **rows(1)) for answer in ("red", "blue")] == [[[1.0]], [[0.0]]]
+    assert len(asked) == 5
 
 
 def test_closing_closes_the_judge():
@@ -290,7 +319,7 @@ def test_closing_closes_the_judge():
         judge.closed = True
 
     judge.close = close
-    Scoring([rewards.answer_reward], judge=judge).close()
+    Scoring([rewards.answer_reward], judge=judge, check=False).close()
     assert judge.closed
     Scoring([rewards.answer_reward]).close()
 

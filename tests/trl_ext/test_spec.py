@@ -10,8 +10,8 @@ from longvt_plugins.errors import ConfigError, UnknownNameError
 from longvt_plugins.judges import Judgement
 from longvt_plugins.testing import plugin_manager
 from trl_ext import VideoToolSpec
-from trl_ext.rewards import format_reward
 from trl_ext.reward_choice import resolve_reward
+from trl_ext.rewards import format_reward
 
 
 class Oracle:
@@ -42,7 +42,9 @@ def test_rows_are_read_only_when_they_are_asked_for(tmp_path):
 
 
 def test_another_judge_takes_the_place_of_the_exact_one(rows_file):
-    spec = VideoToolSpec(rows_file, judge="oracle", judge_options={"score": 0.5}, plugins=plugin_manager(Oracle()))
+    spec = VideoToolSpec(
+        rows_file, judge="oracle", judge_options={"score": 0.5}, judge_check=False, plugins=plugin_manager(Oracle())
+    )
     completion = [{"role": "assistant", "content": "<think>a</think><answer>b</answer>"}]
     assert spec.reward_funcs[0]([completion], question=["?"], answer=["c"], video_segment=[None]) == [0.5]
 
@@ -56,7 +58,12 @@ def test_a_preset_brings_functions_and_weights(rows_file):
 
 def test_the_tool_bonus_asks_whichever_judge_there_is(rows_file):
     spec = VideoToolSpec(
-        rows_file, judge="oracle", judge_options={"score": 0.5}, preset="longvt_tool", plugins=plugin_manager(Oracle())
+        rows_file,
+        judge="oracle",
+        judge_options={"score": 0.5},
+        judge_check=False,
+        preset="longvt_tool",
+        plugins=plugin_manager(Oracle()),
     )
     arguments = {"video_path": "video_1.mp4", "start_time": 1, "end_time": 2}
     call = {"type": "function", "function": {"name": "crop_video", "arguments": arguments}}
@@ -80,7 +87,7 @@ def test_the_tool_bonus_asks_whichever_judge_there_is(rows_file):
             {"judge": "oracle", "reward_funcs": ["trl_ext.rewards.format_reward"]},
             "has nothing to judge: answer_reward is not among format_reward",
         ),
-        ({"reward_funcs": ["fromat_reward"]}, "no reward 'fromat_reward' in trl.rewards. Did you mean 'format_reward'?"),
+        ({"reward_funcs": ["fromat_reward"]}, "no reward 'fromat_reward' in trl.rewards. Did you mean 'format_rew"),
         (
             {"reward_funcs": ["trl_ext.rewards.format_rewards"]},
             "no reward 'format_rewards' in trl_ext.rewards. Did you mean 'format_reward'?",

@@ -20,13 +20,16 @@ from trl_ext.callbacks.groups import GroupVariance
 from trl_ext.callbacks.mastered import MasteredPrompts
 from trl_ext.callbacks.order import PromptOrder
 from trl_ext.callbacks.statistics import RolloutStatistics
+from trl_ext.resume import load_weights_by_model
 from trl_ext.scoring import scoring_of
 
 __all__ = ["GroupVariance", "JudgeBreaker", "MasteredPrompts", "PromptOrder", "RolloutStatistics", "add_callbacks"]
 
 
 def add_callbacks(trainer: Any, *, drop_mastered: bool = False) -> None:
-    """Adds the callbacks that suit a trainer: the breaker only where there is a judge that may be down.
+    """Adds the callbacks that suit a trainer, and lets it resume with the weights and the order of its checkpoint.
+
+    The breaker is added only where there is a judge that may be down.
 
     Args:
         trainer: A ``GRPOTrainer`` that is not training yet.
@@ -38,6 +41,7 @@ def add_callbacks(trainer: Any, *, drop_mastered: bool = False) -> None:
     trainer.add_callback(GroupVariance(trainer))
     trainer.add_callback(RolloutStatistics(trainer))
     trainer.add_callback(PromptOrder())
+    load_weights_by_model(trainer)
     if drop_mastered:
         trainer.add_callback(MasteredPrompts(trainer))
     if scoring_of(trainer).judge is not None:

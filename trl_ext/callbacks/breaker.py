@@ -4,8 +4,8 @@
 
     trainer.add_callback(JudgeBreaker(trainer))
     trainer.train()
-    # JudgeDownError: the judge has given no reply for 600 s (no connection ...). Training stopped before step 18 and
-    # learnt nothing from it; resume_from_checkpoint: rl/checkpoint-17
+    # JudgeDownError: the judge has given no reply for 604 s, 600 s are allowed (no connection). Training stopped
+    # before step 18 and learnt nothing from it; resume_from_checkpoint: rl/checkpoint-17
 
 At the start it asks the judge three questions whose verdict is known, and refuses to train on one that fails them.
 
@@ -43,6 +43,7 @@ class JudgeBreaker(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Asks the judge the questions whose verdict is known."""
+        self._scoring.check_judge()
         self._first_step = state.global_step
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

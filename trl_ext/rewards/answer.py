@@ -66,7 +66,10 @@ def answer_score(attempt: Attempt, overlap: Overlap = temporal.iou) -> float | N
         return _interval_score(str(answer), given, overlap)
     if attempt.reading.verdicts is not None:
         return attempt.reading.verdicts[attempt.place]
-    return exact_score(str(answer), given, attempt.column("options"), attempt.column("kind")).score
+    question = attempt.column("question")
+    return exact_score(
+        str(answer), given, attempt.column("options"), attempt.column("kind"), question=str(question or "")
+    ).score
 
 
 def needs_judge(attempt: Attempt) -> bool:
