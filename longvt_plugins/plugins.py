@@ -38,6 +38,8 @@ from longvt_plugins.video.video import VideoReader
 BUILTIN_PLUGINS = (
     "longvt_plugins.tools.crop_video",
     "longvt_plugins.video.readers.pyav",
+    "longvt_plugins.video.readers.decord",
+    "longvt_plugins.video.readers.torchcodec",
     "longvt_plugins.judges.exact",
     "longvt_plugins.judges.llm",
     "longvt_plugins.judges.cascade",
