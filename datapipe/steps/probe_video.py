@@ -9,11 +9,14 @@ Only the container is read: damage in the middle of a file shows when frames are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from datapipe.records import Dropped, Kept, Outcome, VideoFile, VideoRecord, video_id
 from datapipe.step import Step
+from longvt_plugins.video.config import VideoConfig
+from longvt_plugins.video.library import VideoLibrary
 
 
 @dataclass(frozen=True)
@@ -22,18 +25,18 @@ class ProbeVideo(Step[str | VideoFile, VideoRecord]):
 
     Args:
         min_seconds: Shorter videos are dropped.
+        video: How files are opened: with ``isolate``, one that hangs or crashes the decoder is a failure like others.
     """
 
     name, version = "probe_video", 1
     min_seconds: float = 0.0
+    video: VideoConfig = field(default_factory=VideoConfig)
 
     def process(self, record: str | VideoFile) -> Outcome[VideoRecord]:
         """A file that cannot be read is a failure, one that is too short is dropped."""
-        from longvt_plugins.video import Video
-
         file = VideoFile(record) if isinstance(record, str) else record
         path = Path(file.path).absolute()
-        with Video.open(path) as video:
+        with self._library.open(path) as video:
             if video.duration < self.min_seconds:
                 return Dropped(f"shorter than {self.min_seconds:g} s")
             return Kept(
@@ -46,3 +49,9 @@ class ProbeVideo(Step[str | VideoFile, VideoRecord]):
                     size_bytes=path.stat().st_size,
                 )
             )
+
+    @functools.cached_property
+    def _library(self) -> VideoLibrary:
+        from longvt_plugins.plugins import create_plugin_manager
+
+        return VideoLibrary(self.video, create_plugin_manager())

@@ -486,6 +486,7 @@ def _version(reader: type[VideoReader]) -> str:
     package, _, rest = reader.__module__.partition(".")
     parts = [f"{reader.__module__}.{reader.__qualname__}", str(getattr(reader, "version", 0))]
     if package == longvt_plugins.__name__:
+        parts.append(longvt_plugins.__version__)
         module = rest.rpartition(".")[2]
         distributions = [_DECODERS.get(module, module)]
     else:

@@ -1,9 +1,12 @@
 """The ``datapipe`` command on real files: what it keeps, drops and quarantines."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+
+from longvt_plugins import VideoConfig
 
 
 def read(path: Path) -> list:
@@ -53,12 +56,31 @@ def test_a_folder_is_probed_and_nothing_is_lost(run, videos, tmp_path):
 
 def test_what_was_run_is_written_beside_the_results(run, videos, tmp_path):
     run("datapipe", "step", "probe_video", "--input", videos, "--output", tmp_path / "o", "--set", "min_seconds=3")
-    assert json.loads((tmp_path / "o" / "step.json").read_text()) == {
+    written = json.loads((tmp_path / "o" / "step.json").read_text())
+    assert written["config"].pop("video") == asdict(VideoConfig())
+    assert written == {
         "step": "probe_video",
         "version": 1,
         "config": {"min_seconds": 3.0},
         "input": str(videos),
     }
+
+
+def test_how_videos_are_opened_is_a_nested_setting(run, videos, tmp_path):
+    done = run(
+        *("datapipe", "step", "probe_video", "--input", videos, "--output", tmp_path / "isolated"),
+        *("--set", "video={isolate: true, decode_timeout: 60.0}"),
+    )
+    plain = run("datapipe", "step", "probe_video", "--input", videos, "--output", tmp_path / "plain")
+    assert done.stdout == plain.stdout
+    for name in ("kept.jsonl", "failed.jsonl"):
+        assert (tmp_path / "isolated" / name).read_text() == (tmp_path / "plain" / name).read_text()
+    refused = run(
+        *("datapipe", "step", "probe_video", "--input", videos, "--output", tmp_path / "o"),
+        *("--set", "video={isolated: true}"),
+        code=2,
+    )
+    assert "step 'probe_video': video.isolated: there is no such field" in refused.stderr
 
 
 def test_ids_stay_when_the_collection_is_moved(run, videos, tmp_path):
