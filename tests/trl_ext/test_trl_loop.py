@@ -152,6 +152,7 @@ def test_a_rollout_without_a_verdict_moves_neither_the_model_nor_its_group(tmp_p
         [answer("mauve")],
         [answer("0")],
         judge="unsteady",
+        judge_check=False,
         plugins=plugin_manager(Breaking()),
     )
     right, undecided, wrong = trainer._logs["advantages"]
