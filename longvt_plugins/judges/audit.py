@@ -39,11 +39,16 @@ SHARD_ROWS = 1000
 LONGEST_TEXT = 20_000
 """Characters of a text that are kept."""
 
+_LONGEST_LINE = 16 << 20
+
 _TEXTS = (
     *("judge", "fingerprint", "prompt_hash", "texts_hash", "question", "reference", "prediction", "options", "kind"),
     *("verdict", "reason", "scores", "raw", "error"),
 )
 _NUMBERS = ("time", "score", "seconds", "cost")
+AUDIT_OPTIONS = frozenset({"audit", "audit_texts"})
+"""What every judge of ours takes besides its own options."""
+
 COLUMNS = (*_TEXTS, *_NUMBERS, "cached")
 
 
@@ -59,7 +64,9 @@ class AuditLog:
     """
 
     def __init__(self, folder: str | Path, *, keep_texts: bool = True) -> None:
-        import pyarrow.parquet  # noqa: F401 - at the end of the program, when the last shard is written, it is too late
+        # Not when the last shard is written: at the end of a program nothing more can be imported.
+        import pyarrow.json
+        import pyarrow.parquet  # noqa: F401
 
         self.folder = Path(folder).expanduser()
         self._keep_texts = keep_texts
@@ -83,7 +90,7 @@ class AuditLog:
         options: Sequence[str] | None = None,
         kind: str | None = None,
     ) -> None:
-        """Writes one verdict; it is on its way to the disk when this returns.
+        """Writes one verdict; it survives the end of this process from then on.
 
         Args:
             judge: The judge's registered name.
@@ -93,6 +100,9 @@ class AuditLog:
             prediction: The answer under test.
             options: The choices.
             kind: Of the question.
+
+        Raises:
+            ConfigError: The folder cannot be written any more.
         """
         asked = {"question": question, "reference": reference, "prediction": prediction}
         chosen = json.dumps(list(options)) if options is not None else None
@@ -114,13 +124,17 @@ class AuditLog:
             "cached": judgement.cached,
             "error": judgement.reason[:LONGEST_TEXT] if missing else None,
         }
-        line = json.dumps(row).encode() + b"\n"
-        with self._lock:
-            journal = self._own_journal()
-            journal.write(line)
-            if journal.rows >= SHARD_ROWS:
-                journal.finish()
-                self._journal = None
+        # Half of a surrogate pair, which a model may write, has no bytes in UTF-8.
+        line = json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        try:
+            with self._lock:
+                journal = self._own_journal()
+                journal.write(line)
+                if journal.rows >= SHARD_ROWS:
+                    journal.finish()
+                    self._journal = None
+        except OSError as error:
+            raise ConfigError(f"audit: {self.folder} cannot be written: {error.strerror or error}") from error
 
     def close(self) -> None:
         """Turns what is still in the journal into parquet; the log opens again when it is needed."""
@@ -149,7 +163,8 @@ class _Journal:
 
     def write(self, line: bytes) -> None:
         assert self._file is not None
-        os.write(self._file, line)
+        while line:
+            line = line[os.write(self._file, line) :]
         self.rows += 1
 
     def finish(self) -> None:
@@ -179,30 +194,28 @@ def _adopt(path: Path) -> None:
 
 
 def _to_parquet(path: Path) -> None:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist(_read_journal(path), schema=_schema())
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}")
     try:
-        pq.write_table(table, unfinished)
+        pq.write_table(_read_journal(path), unfinished)
         unfinished.replace(path.with_suffix(".parquet"))
     finally:
         unfinished.unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
-def _read_journal(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # the empty end, or a line that its process was killed in
-        # Half of a surrogate pair, which a model may write, has no bytes in UTF-8.
-        texts = {name: text.encode("utf-8", "replace").decode() for name in _TEXTS if (text := row[name]) is not None}
-        rows.append({**row, **texts})
-    return rows
+def _read_journal(path: Path) -> pyarrow.Table:
+    import pyarrow as pa
+    from pyarrow import json as reader
+
+    # What follows the last line break is a line that its process was killed in.
+    whole = path.read_bytes().rpartition(b"\n")[0]
+    if not whole:
+        return _schema().empty_table()
+    rules = reader.ParseOptions(explicit_schema=_schema(), unexpected_field_behavior="ignore")
+    # Not Table.from_pylist: it loads pandas where that is installed. A line must fit into a block.
+    return reader.read_json(pa.BufferReader(whole), reader.ReadOptions(block_size=_LONGEST_LINE), rules)
 
 
 def _schema() -> pyarrow.Schema:
@@ -227,7 +240,7 @@ def read_verdicts(folder: str | Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for stem, path in journals.items():
         try:
-            rows += _read_journal(path) if not (folder / f"{stem}.parquet").exists() else []
+            rows += _read_journal(path).to_pylist() if not (folder / f"{stem}.parquet").exists() else []
         except FileNotFoundError:
             continue  # it became parquet just now, which is read below
     for path in sorted(folder.glob("verdicts-*.parquet")):

@@ -19,7 +19,7 @@ from typing import Any
 
 from longvt_plugins.hookspecs import hookimpl
 from longvt_plugins.judges.audit import audited
-from longvt_plugins.judges.exact import ExactJudge, is_choice, make_exact_judge
+from longvt_plugins.judges.exact import EXACT_OPTIONS, ExactJudge, is_choice, make_exact_judge
 from longvt_plugins.judges.judge import Judge, JudgeConfig, JudgeHealth, Judgement
 from longvt_plugins.judges.llm import LlmJudge, make_llm_judge
 
@@ -91,9 +91,10 @@ def make_cascade_judge(options: Mapping[str, Any]) -> CascadeJudge:
         ConfigError: An unknown option, or a value that makes no sense.
         MissingExtraError: Formulas are to be compared and math-verify is not installed.
     """
-    others = {name: value for name, value in options.items() if name != "maths"}
-    exact = make_exact_judge({name: value for name, value in options.items() if name == "maths"})
-    return CascadeJudge(exact, make_llm_judge(others, "the judge 'cascade'"))
+    own = {name: value for name, value in options.items() if name in EXACT_OPTIONS}
+    others = {name: value for name, value in options.items() if name not in EXACT_OPTIONS}
+    llm = make_llm_judge(others, "the judge 'cascade'", more_options=EXACT_OPTIONS)
+    return CascadeJudge(make_exact_judge(own), llm)
 
 
 def cascade_judge(config: JudgeConfig) -> Judge:

@@ -44,6 +44,8 @@ RELAXED_SHARE = 0.9
 
 OPTION_LETTERS = "ABCDEFGH"
 
+EXACT_OPTIONS = frozenset({"maths"})
+
 _ARTICLES = frozenset({"a", "an", "the"})
 _NEGATIONS = frozenset(
     {"no", "not", "never", "neither", "nor", "none", "without", "cant", "dont", "doesnt", "isnt", "wasnt"}
@@ -124,7 +126,7 @@ def make_exact_judge(options: Mapping[str, Any]) -> ExactJudge:
         ConfigError: Another option than maths, or another value than true or false.
         MissingExtraError: As :func:`exact_judge`.
     """
-    if unknown := sorted(set(options) - {"maths"}):
+    if unknown := sorted(set(options) - EXACT_OPTIONS):
         raise ConfigError(f"the judge 'exact' takes no options but maths and audit, not {', '.join(unknown)}")
     if not isinstance(wanted := options.get("maths", False), bool):
         raise ConfigError(f"the judge 'exact': maths must be true or false, not {wanted!r}")

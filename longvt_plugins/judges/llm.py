@@ -24,14 +24,14 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from longvt_plugins.chat import ChatClient, ChatConfig
 from longvt_plugins.errors import ChatError, ConfigError
 from longvt_plugins.hookspecs import hookimpl
-from longvt_plugins.judges.audit import audited
+from longvt_plugins.judges.audit import AUDIT_OPTIONS, audited
 from longvt_plugins.judges.exact import OPTION_LETTERS, exact_score, unlabelled
 from longvt_plugins.judges.judge import Judge, JudgeConfig, JudgeHealth, Judgement
 from longvt_plugins.judges.quoting import harmless, quotation_code, quote
@@ -206,12 +206,15 @@ class LlmJudge:
         return render("judge", criteria=self.rubric.criteria.strip(), code=code, scores=scores, **quoted)
 
 
-def make_llm_judge(options: Mapping[str, Any], where: str = "the judge 'llm'") -> LlmJudge:
+def make_llm_judge(
+    options: Mapping[str, Any], where: str = "the judge 'llm'", *, more_options: Collection[str] = ()
+) -> LlmJudge:
     """The judge of these options, without an audit log.
 
     Args:
         options: Fields of :class:`LlmSettings` and of :class:`~longvt_plugins.chat.ChatConfig`.
         where: Begins errors.
+        more_options: That the caller has read already, to be suggested for a mistyped one.
 
     Raises:
         ConfigError: An unknown option, or a value that makes no sense, named.
@@ -221,7 +224,9 @@ def make_llm_judge(options: Mapping[str, Any], where: str = "the judge 'llm'") -
     own = {field.name for field in dataclasses.fields(LlmSettings)}
     known = own | {field.name for field in dataclasses.fields(ChatConfig)}
     if unknown := sorted(set(options) - known):
-        raise ConfigError(f"{where} has no option {unknown[0]!r}.{did_you_mean(unknown[0], known)}")
+        raise ConfigError(
+            f"{where} has no option {unknown[0]!r}.{did_you_mean(unknown[0], {*known, *AUDIT_OPTIONS, *more_options})}"
+        )
     for needed, example in (("base_url", "http://127.0.0.1:1234/v1"), ("model", "judge")):
         if not options.get(needed):
             raise ConfigError(f"{where} needs {needed}, such as {example}")

@@ -24,6 +24,7 @@ _JOINERS = "\u200c\u200d"
 """Invisible, and yet part of words in Persian and of many emoji."""
 
 _CONTROL_WORD = re.compile(r"\[(\s*/?\s*[A-Z_]{2,}\s*)\]")
+_RULE = re.compile(r"-{4,}")
 _BLANK_LINES = re.compile(r"\n\s*\n\s*\n")
 
 
@@ -57,8 +58,8 @@ def harmless(text: str) -> str:
     lines = re.sub(r"\r\n?|[\u2028\u2029\x0b\x0c\x85]", "\n", text)
     seen = "".join(character for character in lines if _is_seen(character))
     # <|im_end|>, </s>, <think>, <｜User｜>: one character decides, whatever a model's marks are. [INST]: Mistral's.
-    broken = seen.replace("<", "‹").replace(">", "›")
-    return _BLANK_LINES.sub("\n\n", _CONTROL_WORD.sub(r"( \1 )", broken)).strip()
+    broken = _CONTROL_WORD.sub(r"( \1 )", seen.replace("<", "‹").replace(">", "›"))
+    return _BLANK_LINES.sub("\n\n", _RULE.sub("---", broken)).strip()
 
 
 def _is_seen(character: str) -> bool:
