@@ -21,8 +21,9 @@ import argparse
 import functools
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from longvt_plugins.errors import ConfigError
 
@@ -58,6 +59,7 @@ def _call(plugins: PluginManager, tool: Tool, args: dict[str, Any]) -> list[Bloc
     from longvt_plugins.types import ToolCall
     from longvt_plugins.video.config import VideoConfig, default_cache_dir
     from longvt_plugins.video.library import VideoLibrary
+    from longvt_plugins.video.sampling import CROP
 
     config = VideoConfig(reader=args["reader"], cache_dir=str(default_cache_dir(os.environ)))
     given = {name: args[f"tool.{name}"] for name in _parameters(tool) if f"tool.{name}" in args}
@@ -65,7 +67,8 @@ def _call(plugins: PluginManager, tool: Tool, args: dict[str, Any]) -> list[Bloc
     if "video_path" in _parameters(tool):
         videos[VIDEO_NAME] = args["video"]
         given["video_path"] = VIDEO_NAME
-    with VideoLibrary(config, plugins) as library, ToolContext(videos, library=library) as ctx:
+    crop = replace(CROP, mode=args["sampling_mode"], scaling=args["scaling"])
+    with VideoLibrary(config, plugins) as library, ToolContext(videos, library=library, crop=crop) as ctx:
         return plugins.call_tool(tool, ctx, ToolCall("call_1", tool.name, given))
 
 
@@ -101,6 +104,8 @@ def _second(block: Block) -> str:
 
 def _parser(tool: Tool) -> argparse.ArgumentParser:
     """Options from the schema: ``start_time`` is ``--start-time``."""
+    from longvt_plugins.video.sampling import CROP, Mode, Scaling
+
     parser = argparse.ArgumentParser(
         prog=f"longvt tool {tool.name}",
         description=tool.description,
@@ -112,6 +117,18 @@ def _parser(tool: Tool) -> argparse.ArgumentParser:
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for the images of the reply")
     parser.add_argument(
         "--reader", metavar="NAME", default="pyav", help="an installed video reader instead of the built-in one"
+    )
+    parser.add_argument(
+        "--sampling-mode",
+        choices=get_args(Mode),
+        default=CROP.mode,
+        help="grid: evenly spaced seconds; qwen: the frames of qwen-vl-utils",
+    )
+    parser.add_argument(
+        "--scaling",
+        choices=get_args(Scaling),
+        default=CROP.scaling,
+        help="fast: straight to the size shown; exact: as qwen-vl-utils scales",
     )
     required = tool.schema["function"]["parameters"]["required"]
     for name, schema in _parameters(tool).items():
@@ -128,7 +145,7 @@ def _parser(tool: Tool) -> argparse.ArgumentParser:
 
 
 def _flag(name: str) -> str:
-    ours = ("out", "reader", "help")
+    ours = ("out", "reader", "sampling_mode", "scaling", "help")
     return f"--{'tool-' if name in ours else ''}{name.replace('_', '-')}"
 
 

@@ -150,6 +150,11 @@ def test_arguments_come_as_text_and_numbers():
     assert (config.crop.fps, config.crop.max_pixels, config.crop.min_pixels) == (0.5, 784, 784)
 
 
+def test_mode_and_scaling_are_those_of_both_samplings():
+    config = server_arguments(sampling_mode="qwen", scaling="exact").agent_config()
+    assert {(sampling.mode, sampling.scaling) for sampling in (config.overview, config.crop)} == {("qwen", "exact")}
+
+
 def test_a_preset_brings_the_sampling_of_its_videos_and_may_be_changed():
     config = server_arguments(preset="tiny").agent_config()
     assert (config.overview, config.crop) == (TINY.overview, TINY.crop)
@@ -162,6 +167,7 @@ def test_a_preset_brings_the_sampling_of_its_videos_and_may_be_changed():
         ({"overveiw_fps": 1}, r"unknown argument overveiw_fps \(did you mean overview_fps\?\)"),
         ({"max_calls": "many"}, "max_calls: .*not 'many'"),
         ({"labels": "frames"}, "labels: .*not 'frames'"),
+        ({"sampling_mode": "linspace"}, "sampling_mode: .*not 'linspace'"),
         ({"image_format": "gif"}, "image_format"),
         ({"overview_fps": -1}, "fps must be a positive number"),
         ({"preset": "tinny"}, "no preset 'tinny'"),

@@ -131,6 +131,13 @@ def test_tool_runs_crop_video_and_writes_the_frames_that_a_model_would_see(run, 
     assert [round(gray(path) / 20) for path in sorted(out.iterdir())] == [2, 3, 4]
 
 
+def test_tool_samples_as_qwen_vl_utils_does_if_asked(run, video, tmp_path):
+    asked = ["--start-time", "2", "--end-time", "5", "--sampling-mode", "qwen", "--scaling", "exact"]
+    done = run("longvt", "tool", "crop_video", video, *asked, "--out", tmp_path / "out")
+    assert done.stdout.splitlines()[0] == "4 frames from 2s to 5s:"
+    assert done.stdout.splitlines()[1::2] == ["2s", "3s", "4s", "5s"]  # both ends among them
+
+
 def test_images_are_jpegs_without_chroma_subsampling(run, video, tmp_path):
     run("longvt", "tool", "crop_video", video, "--start-time", "0", "--end-time", "1", "--out", tmp_path / "out")
     image = Image.open(tmp_path / "out" / "01_0s.jpg")

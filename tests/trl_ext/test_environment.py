@@ -267,6 +267,13 @@ def test_a_row_whose_video_is_not_there_ends_the_training_and_is_named(plugins, 
         environment.reset(**{**columns, "question": None})
 
 
+def test_mode_and_scaling_are_those_of_both_samplings():
+    config = EnvironmentConfig(sampling_mode="qwen", scaling="exact")
+    assert {(sampling.mode, sampling.scaling) for sampling in (config.overview, config.crop)} == {("qwen", "exact")}
+    with pytest.raises(ConfigError, match="overview: mode must be 'grid' or 'qwen', not 'linspace'"):
+        EnvironmentConfig(sampling_mode="linspace")
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [
