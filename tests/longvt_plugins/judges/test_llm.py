@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
@@ -157,11 +158,14 @@ def test_a_verdict_from_the_cache_says_nothing_about_the_server(tmp_path):
 
 
 def test_a_batch_is_judged_at_once_and_never_twice(tmp_path, quotations):
-    """16 x 16 completions, all different; then the same batch again, in another process's judge too."""
+    """16 x 16 completions, all different; then the same batch again, and by the judge of another process."""
     predictions = [f"answer {number}" for number in range(256)]
     limit = {"concurrency": 64, "cache_dir": str(tmp_path)}
 
+    together = threading.Barrier(64)
+
     def script(request):
+        together.wait(timeout=60)  # no reply before 64 questions are there
         number = int(quotations(request)[0]["answer under test"].removeprefix("answer "))
         return assistant(json.dumps({"reason": "", "score": ["1", "0.5", "0"][number % 3]}))
 
@@ -169,7 +173,7 @@ def test_a_batch_is_judged_at_once_and_never_twice(tmp_path, quotations):
         first, _ = judge_all(server, predictions, **limit)
         assert [judgement.score for judgement in first] == [[1.0, 0.5, 0.0][number % 3] for number in range(256)]
         assert len(server.requests) == 256
-        assert 1 < server.largest_crowd <= 64
+        assert server.largest_crowd == 64
         again, _ = judge_all(server, predictions, **limit)
         assert [judgement.score for judgement in again] == [judgement.score for judgement in first]
         assert all(judgement.cached for judgement in again)
