@@ -6,6 +6,7 @@ import pytest
 from lmms_eval.models import get_model
 
 from eval_ext.model import LocalArguments, LongvtLocal, LongvtServer, ServerArguments, _parse
+from longvt_plugins import VideoConfig
 from longvt_plugins.errors import ConfigError, LongvtError, UnknownNameError
 from longvt_plugins.rollouts import read_rollouts
 from longvt_plugins.synthetic.world import TINY
@@ -150,6 +151,15 @@ def test_arguments_come_as_text_and_numbers():
     assert (config.crop.fps, config.crop.max_pixels, config.crop.min_pixels) == (0.5, 784, 784)
 
 
+def test_how_videos_are_read_is_said_with_the_keys_of_recipes(monkeypatch):
+    monkeypatch.setenv("LONGVT_CACHE", "/scratch/from-the-environment")
+    given = server_arguments(video_memory_mb="64", video_isolate="true", video_disk_gb=5)
+    assert given.agent_config().video == VideoConfig(
+        cache_dir="/scratch/from-the-environment", memory_mb=64, isolate=True, disk_gb=5
+    )
+    assert server_arguments(video_cache_dir="/scratch/named").video.cache_dir == "/scratch/named"
+
+
 def test_mode_and_scaling_are_those_of_both_samplings():
     config = server_arguments(sampling_mode="qwen", scaling="exact").agent_config()
     assert {(sampling.mode, sampling.scaling) for sampling in (config.overview, config.crop)} == {("qwen", "exact")}
@@ -173,6 +183,7 @@ def test_a_preset_brings_the_sampling_of_its_videos_and_may_be_changed():
         ({"preset": "tinny"}, "no preset 'tinny'"),
         ({"base_url": "localhost:8000"}, "base_url must start with http"),
         ({"max_calls": -1}, "max_calls must not be negative"),
+        ({"video_disk_gb": 0}, "video_disk_gb must be a positive number, not 0"),
     ],
 )
 def test_a_faulty_argument_is_told_in_one_line(given, told):
@@ -191,9 +202,11 @@ def test_what_is_missing_is_asked_for(monkeypatch):
         LongvtLocal()
 
 
-def test_a_tool_that_is_not_installed_is_refused_at_once():
+def test_a_tool_or_reader_that_is_not_installed_is_refused_at_once():
     with pytest.raises(UnknownNameError, match="Did you mean 'crop_video'"):
         LongvtServer(base_url="http://localhost/v1", model="m", tools="crop_vdeo")
+    with pytest.raises(UnknownNameError, match="No video reader named 'vhs'"):
+        LongvtServer(base_url="http://localhost/v1", model="m", video_reader="vhs")
 
 
 def test_address_and_key_may_come_from_the_environment(monkeypatch):

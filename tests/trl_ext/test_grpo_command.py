@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from longvt_plugins import VideoConfig
 from longvt_plugins.chat_templates import load_chat_template
 from longvt_plugins.demo.stages import recipe_path
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.rollouts import read_rollouts
+from trl_ext import grpo
 from trl_ext.grpo import launch
 
 TRAINING = {
@@ -108,6 +110,7 @@ def test_a_fault_found_by_the_training_process_is_one_line_too(tmp_path, tiny_mo
         ({"dataset_name": "x"}, "dataset_name is a key of `trl grpo`; here the key rows names a file of rows"),
         ({"tools": "crop_video"}, "tools must be a list of names"),
         ({"max_calls": -1}, "max_calls must be a whole number from 0 or null"),
+        ({"video_max_open_files": 0}, "video_max_open_files must be a whole number from 1"),
         ({"judge_options": [1]}, "judge_options must be a mapping"),
         ({"rows": None}, "the recipe needs the key rows"),
         ({"eval_strategy": "steps"}, "eval_strategy needs the key eval_rows"),
@@ -121,6 +124,21 @@ def test_a_faulty_recipe_is_refused_before_anything_starts(tmp_path, keys, told)
         launch(["--config", str(recipe)])
     assert told in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_how_videos_are_read_is_said_by_flat_keys_of_the_recipe_or_flags(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(grpo, "train", lambda arguments, *_: seen.append(arguments.video))
+    keys = {"rows": "rows.parquet", "model_name_or_path": "somewhere", "video_memory_mb": 64, "video_disk_gb": 5}
+    recipe = str(write_recipe(tmp_path, **keys))
+    monkeypatch.setenv("LONGVT_CACHE", "/scratch/from-the-environment")
+    grpo.main(["--config", recipe, "--video_isolate", "true", "--video_decode_timeout", "60"])
+    grpo.main(["--config", recipe, "--video_cache_dir", "/scratch/named", "--video_cache_format", "jpeg"])
+    common = {"memory_mb": 64, "disk_gb": 5}
+    assert seen == [
+        VideoConfig(cache_dir="/scratch/from-the-environment", isolate=True, decode_timeout=60.0, **common),
+        VideoConfig(cache_dir="/scratch/named", cache_format="jpeg", **common),
+    ]
 
 
 def test_an_unknown_flag_is_refused_and_the_launchers_are_not(tmp_path):
