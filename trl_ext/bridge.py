@@ -14,10 +14,11 @@ before it builds the trainer. Naming a reward of this module, and only that, tur
     env:
       LONGVT_ENVIRONMENT: "{tools: [crop_video], overview_max_frames: 256, video_root: data}"
 
-``LONGVT_ENVIRONMENT`` is YAML: fields of :class:`~trl_ext.environment.EnvironmentConfig`, and ``video_root``, the
-folder that relative video files lie in. Unlike every other module of ours this one does work when it is
-imported and reads the process's environment; that is what it is for. Of what ``longvt grpo`` does besides, it
-puts in the chat template and suppresses media tokens; judges and rollouts on disk it does not have.
+``LONGVT_ENVIRONMENT`` is YAML: fields of :class:`~trl_ext.environment.EnvironmentConfig`, ``video_root``, the
+folder that relative video files lie in, and a judge by the keys of :mod:`trl_ext.judged`. Unlike other modules of
+ours this one does work when it is imported and reads the process's environment; that is what it is for. All reward
+functions of the recipe abstain together, where a video broke or the judge had no verdict. Of what ``longvt grpo``
+does besides, it puts in the chat template and suppresses media tokens; rollouts on disk it does not have.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from trl_ext.dataset import rows_to_dataset
 from trl_ext.environment import EnvironmentConfig, make_environment
 from trl_ext.model_setup import load_processor, suppress_media_tokens, warn_of_resizing
 from trl_ext.rewards import answer_reward
+from trl_ext.shared_verdict import KEYS, share_verdict, with_environment
 from trl_ext.spec import environment_config
 
 __all__ = ["VARIABLE", "answer_reward", "install"]
@@ -49,23 +51,25 @@ def install(settings: Mapping[str, Any]) -> None:
     """Gives every ``GRPOTrainer`` of this process that has no environment ours; a second call does nothing.
 
     Args:
-        settings: Fields of :class:`EnvironmentConfig`, and ``video_root``.
+        settings: Fields of :class:`EnvironmentConfig`, ``video_root``, and those of
+            :func:`trl_ext.shared_verdict.share_verdict`.
 
     Raises:
         ConfigError: An unknown field or a value that makes no sense.
+        UnknownNameError: There is no such tool, reader or judge.
     """
     from trl import GRPOTrainer
 
     initialise = GRPOTrainer.__init__
     if hasattr(initialise, _MARK):
         return
-    own = dict(settings)
+    own = {name: value for name, value in settings.items() if name not in KEYS}
     root = Path(own.pop("video_root", ".")).absolute()
     config = environment_config(own)
     factory = make_environment(config)
 
     @functools.wraps(initialise)
-    def with_environment(self: Any, *positional: Any, **given: Any) -> None:
+    def with_tools(self: Any, *positional: Any, **given: Any) -> None:
         if given.get("environment_factory") is None:
             given["environment_factory"] = factory
             for name in ("train_dataset", "eval_dataset"):
@@ -77,8 +81,9 @@ def install(settings: Mapping[str, Any]) -> None:
             warn_of_resizing(given["processing_class"], overview=config.overview, crop=config.crop)
         initialise(self, *positional, **given)
 
-    setattr(with_environment, _MARK, True)
-    GRPOTrainer.__init__ = with_environment
+    setattr(with_tools, _MARK, True)
+    GRPOTrainer.__init__ = with_tools
+    share_verdict({name: value for name, value in settings.items() if name in KEYS})
 
 
 def _prompted(dataset: Any, config: EnvironmentConfig, root: Path) -> Any:
@@ -96,4 +101,4 @@ def _settings(text: str) -> Mapping[str, Any]:
     return settings
 
 
-install(_settings(os.environ.get(VARIABLE, "")))
+install(with_environment(_settings(os.environ.get(VARIABLE, "")), os.environ))

@@ -224,16 +224,17 @@ class _Asking:
         return self.scoring.values(self.__name__, completions, columns)
 
 
-def scoring_of(trainer: Any) -> Scoring:
+def scoring_of(trainer: Any, **options: Any) -> Scoring:
     """The scoring behind a trainer's reward functions; where they have none they are put under a new one.
 
     Args:
         trainer: Any ``GRPOTrainer``. Its reward models, if any, are left as they are and stay unseen.
+        options: Of a new one.
 
     Raises:
         ConfigError: It has no reward functions, or they do not share one scoring.
     """
-    functions = {place: given for place, given in enumerate(trainer.reward_funcs) if _is_function(given)}
+    functions = {place: given for place, given in enumerate(trainer.reward_funcs) if is_function(given)}
     if not functions:
         raise ConfigError("the trainer has no reward functions, only reward models, whose values are not seen")
     asking = [given for given in functions.values() if isinstance(given, _Asking)]
@@ -242,7 +243,7 @@ def scoring_of(trainer: Any) -> Scoring:
             names = ", ".join(trainer.reward_func_names)
             raise ConfigError(f"the trainer's reward functions ({names}) must belong to one scoring, or to none")
         return asking[0].scoring
-    scoring = Scoring({trainer.reward_func_names[place]: given for place, given in functions.items()})
+    scoring = Scoring({trainer.reward_func_names[place]: given for place, given in functions.items()}, **options)
     for place, given in zip(functions, scoring.reward_funcs, strict=True):
         trainer.reward_funcs[place] = given
     return scoring
@@ -252,8 +253,8 @@ async def _all_of(waiting: Iterable[Awaitable[Any]]) -> list[Any]:
     return await asyncio.gather(*waiting)
 
 
-def _is_function(given: Any) -> bool:
-    """Not a reward model, which TRL calls in a way of its own."""
+def is_function(given: Any) -> bool:
+    """Whether it is no reward model, which TRL calls in a way of its own."""
     return callable(given) and not hasattr(given, "forward")
 
 
