@@ -53,6 +53,13 @@ class EnvironmentArguments(EnvironmentConfig):
     drop_mastered: bool = field(
         default=False, metadata={"help": "Leave out of later epochs the prompts that are always answered right."}
     )
+    vision_cache_mb: int = field(
+        default=2048,
+        metadata={
+            "help": "Megabytes of vision features to keep, so that a picture is computed once for all rollouts that "
+            "show it; kept between calls where the vision tower is frozen and the model not sharded. 0: none."
+        },
+    )
     rollouts_dir: str | None = field(default=None, metadata={"help": "Folder to write every rollout to."})
     chat_template: Literal["ours", "model"] = field(
         default="ours", metadata={"help": "ours puts in the template of the model's family; model keeps its own."}
@@ -63,6 +70,8 @@ class EnvironmentArguments(EnvironmentConfig):
         if isinstance(self.judge_options, str):
             # The field is frozen; JSON from the command line becomes what YAML gives at once.
             object.__setattr__(self, "judge_options", _parse_options(self.judge_options))
+        if type(self.vision_cache_mb) is not int or self.vision_cache_mb < 0:
+            raise ConfigError(f"vision_cache_mb must be a whole number from 0, not {self.vision_cache_mb!r}")
         if self.judge_options is not None and not isinstance(self.judge_options, dict):
             raise ConfigError(f"judge_options must be a mapping, not {self.judge_options!r}")
         if self.reward_funcs is not None and (isinstance(self.reward_funcs, str) or not self.reward_funcs):

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from longvt_plugins.chat_templates import FAMILIES
 from longvt_plugins.console import run_command
 from longvt_plugins.errors import ConfigError, MissingExtraError
 from longvt_plugins.judges.environment import judge_options_from_environment
@@ -27,6 +28,7 @@ from trl_ext.arguments import EnvironmentArguments
 from trl_ext.model_setup import load_processor, suppress_media_tokens, warn_of_resizing
 from trl_ext.rollout_keeper import RolloutKeeper
 from trl_ext.spec import VideoToolSpec
+from trl_ext.vision_cache import share_vision
 
 if TYPE_CHECKING:
     from trl import GRPOConfig, ModelConfig, TrlParser
@@ -154,6 +156,7 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
     )
+    _share_vision(trainer, arguments.vision_cache_mb)
     spec.add_callbacks(trainer, drop_mastered=arguments.drop_mastered)
     try:
         trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
@@ -165,6 +168,15 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
         trainer.push_to_hub()
     if hasattr(trainer, "end"):  # from transformers 5.18 on: closes trackers and the process group
         trainer.end()
+
+
+def _share_vision(trainer: Any, max_mb: int) -> None:
+    """Computes each picture once, for the families whose vision towers are known to allow it."""
+    if not max_mb or trainer.model.config.model_type not in FAMILIES:
+        return
+    deepspeed = getattr(trainer.args, "deepspeed_plugin", None)
+    sharded = trainer.is_fsdp_enabled or (deepspeed is not None and deepspeed.zero_stage == 3)
+    share_vision(trainer.model, max_mb=max_mb, keep=not sharded)
 
 
 def _keeper(arguments: EnvironmentArguments, training: GRPOConfig, model: str, processor: Any) -> RolloutKeeper | None:
