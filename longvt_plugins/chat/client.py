@@ -65,6 +65,9 @@ LONGEST_BACKOFF_SECONDS = 60.0
 MAX_REPLY_BYTES = 16 << 20
 """The largest reply that is read; a turn of 32,000 tokens has about 150 KB."""
 
+_TELL_WAITS_FROM_SECONDS = 30.0
+"""Shorter waits belong to the day's work, and are told to who asks for them."""
+
 _FIRST_EXPECTED_TOKENS = 256.0
 _NEWS_SHARE = 0.1
 _OWN_FAULTS = (400, 413, 422)
@@ -382,8 +385,17 @@ class ChatClient:
         status = response.status_code
         said = "it redirects, which is not followed" if response.is_redirect else error_text(data)
         retry_after = _retry_after(response.headers, data, self._clock)
-        if status in (429, 503):
-            self._limits.overloaded(place, retry_after)
+        if status in (429, 503) and self._limits.overloaded(place, retry_after):
+            long = retry_after is not None and retry_after >= _TELL_WAITS_FROM_SECONDS
+            wait = "" if retry_after is None else f", after a wait of {retry_after:.0f} s"
+            logger.log(
+                logging.WARNING if long else logging.INFO,
+                "chat server %s is overloaded (HTTP %d): at most %d requests at once from now on%s",
+                self.config.server,
+                status,
+                self._limits.window,
+                wait,
+            )
         passes = status in (408, 409, 429) or status >= 500
         return _TryFailed(
             f"HTTP {status}: {self._hidden(said)}",

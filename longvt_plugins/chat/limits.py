@@ -185,21 +185,25 @@ class ServerLimits:
         with self._lock:
             place.cuts = self._cuts
 
-    def overloaded(self, place: Place, retry_after: float | None) -> None:
+    def overloaded(self, place: Place, retry_after: float | None) -> bool:
         """The server had too much: fewer at once from now on.
 
         Args:
             place: Of the request that it turned down.
             retry_after: Seconds that the server asks to wait, if it says so.
+
+        Returns:
+            Whether that was news: requests that were sent before the last cut tell of the same overload again.
         """
         with self._lock:
             now = self._clock.now()
             if retry_after is not None:
                 self._paused_until = max(self._paused_until, now + min(retry_after, LONGEST_PAUSE_SECONDS))
-            # Requests that were sent before the last cut tell of the same overload again.
-            if place.cuts == self._cuts:
+            is_news = place.cuts == self._cuts
+            if is_news:
                 self._window = max(1.0, min(self._window, len(self._places)) / 2)
                 self._cuts += 1
+            return is_news
 
     def served(self) -> None:
         """The server took a request well: a little more at once from now on."""

@@ -171,6 +171,15 @@ def test_a_server_that_asks_for_more_time_than_there_is_fails_at_once(jumps):
     assert jumps.slept == []
 
 
+def test_a_long_wait_is_told_once_and_a_short_one_to_who_asks(jumps, caplog):
+    caplog.set_level("INFO", "longvt_plugins.chat")
+    with ScriptedChatServer([rate_limited(1), rate_limited(90), assistant("done")]) as server:
+        ask(server, clock=jumps.clock)
+    told = [(record.levelname, record.getMessage()) for record in caplog.records if "overloaded" in record.getMessage()]
+    assert [level for level, _ in told] == ["INFO", "WARNING"]
+    assert told[1][1].endswith("(HTTP 429): at most 1 requests at once from now on, after a wait of 90 s")
+
+
 def test_an_empty_account_is_not_asked_again():
     body = {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}
     with ScriptedChatServer([Reply(body, 429)]) as server, pytest.raises(ChatUnavailableError, match=r"\(1 try\)"):
