@@ -322,6 +322,7 @@ class ChatClient:
                     except _TryFailed as error:
                         failed = error
                     else:
+                        self._dialect.accepted(sent)
                         return self._completion(reply, place, sent, tries, self._clock.now() - started, prompt_tokens)
             if failed.status is not None and self._dialect.learn(sent, failed.status, failed.detail):
                 tries -= 1  # that was no failure, and it happens once for each habit

@@ -8,12 +8,14 @@
         body = dialect.spell(request)                   # ask again, once
 
 Four things are learnt, each once for a client: to leave out ``response_format``, ``seed`` or ``temperature``, and
-to say ``max_completion_tokens`` for ``max_tokens``. Each is told once in the log. A refusal of anything else is the
-caller's to see. ``docs/servers.md`` says which servers refuse what.
+to say ``max_completion_tokens`` for ``max_tokens``. Each is told once in the log. A ``response_format`` is left out
+for the schema that was refused; for every schema once a second one is, if the server never took any. A refusal of
+anything else is the caller's to see. ``docs/servers.md`` says which servers refuse what.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
@@ -25,6 +27,10 @@ from longvt_plugins.chat.wire import one_line
 
 logger = logging.getLogger(__name__)
 
+MAX_REFUSED_SCHEMAS = 64
+"""With so many refused, a server is asked for none any more, even if it takes some."""
+
+_SCHEMAS_OF_A_SERVER_WITHOUT = 2
 _REFUSALS = (400, 404, 415, 422, 500, 501)
 """500: so do servers that share SGLang's scheduler answer when grammars are switched off."""
 
@@ -68,7 +74,7 @@ _HABITS = (
             re.I,
         ),
         lambda body: body.pop("response_format"),
-        "it is asked without response_format, and its text is parsed",
+        "it is asked without, and its text is parsed",
     ),
     _Habit(
         "max_tokens",
@@ -101,6 +107,8 @@ class Dialect:
     def __init__(self, server: str) -> None:
         self._server = server
         self._learnt: dict[str, _Habit] = {}
+        self._refused_schemas: set[str] = set()
+        self._takes_schemas = False
         self._lock = threading.Lock()
 
     def spell(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +117,18 @@ class Dialect:
         for name, habit in tuple(self._learnt.items()):
             if name in body:
                 habit.change(body)
+        if self._refused_schemas and "response_format" in body and _schema(body) in self._refused_schemas:
+            del body["response_format"]
         return body
+
+    def accepted(self, sent: Mapping[str, Any]) -> None:
+        """Learns from a reply.
+
+        Args:
+            sent: The request that it answers.
+        """
+        if "response_format" in sent:
+            self._takes_schemas = True
 
     def learn(self, sent: Mapping[str, Any], status: int, reason: str) -> bool:
         """Reads a refusal.
@@ -126,13 +145,30 @@ class Dialect:
             return False
         for habit in _HABITS:
             if habit.field in sent and habit.refusal.search(reason):
-                with self._lock:
-                    is_news = habit.field not in self._learnt
-                    self._learnt[habit.field] = habit
-                if is_news:
+                if self._note(habit, sent):
                     logger.warning("%s refuses %s, so %s: %s", self._server, habit.field, habit.told, one_line(reason))
                 return True
         return False
+
+    def _note(self, habit: _Habit, sent: Mapping[str, Any]) -> bool:
+        """Keeps what was learnt, and says whether it is news."""
+        with self._lock:
+            if habit.field in self._learnt:
+                return False
+            if habit.field == "response_format":
+                # A server that takes others may still be unable to follow this one.
+                schema = _schema(sent)
+                is_news = schema not in self._refused_schemas
+                self._refused_schemas.add(schema)
+                most = MAX_REFUSED_SCHEMAS if self._takes_schemas else _SCHEMAS_OF_A_SERVER_WITHOUT
+                if len(self._refused_schemas) < most:
+                    return is_news
+            self._learnt[habit.field] = habit
+            return True
+
+
+def _schema(body: Mapping[str, Any]) -> str:
+    return json.dumps(body["response_format"])
 
 
 def response_format(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from longvt_plugins.chat import ChatClient, ChatConfig
-from longvt_plugins.chat.dialect import Dialect, response_format
+from longvt_plugins.chat.dialect import MAX_REFUSED_SCHEMAS, Dialect, response_format
 from longvt_plugins.errors import ChatRequestError
 from longvt_plugins.testing_server import (
     Reply,
@@ -69,6 +69,44 @@ def test_a_server_without_structured_output_is_asked_again_without_and_never_wit
     assert ["response_format" in request for request in server.requests] == [True, False, False]
     assert sum("refuses response_format" in line for line in caplog.messages) == 1
     assert client.health.down_since is None
+
+
+def test_one_schema_that_a_server_cannot_follow_leaves_it_the_others(caplog):
+    odd = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?<=x)y"}}}
+
+    def script(request):
+        is_odd = "pattern" in str(request.get("response_format"))
+        return failure(400, "Grammar error: look-around is not supported") if is_odd else assistant("{}")
+
+    with ScriptedChatServer(script) as server:
+        client = make(server)
+        structured = [ask(client, response_schema=schema).structured for schema in (odd, SCHEMA, odd, STRICT)]
+    assert structured == [False, True, False, True]
+    assert len(server.requests) == 5
+    assert sum("refuses response_format" in line for line in caplog.messages) == 1
+
+
+def test_a_server_that_never_took_a_schema_is_not_offered_a_third():
+    schemas = [{"type": "object", "title": f"schema {n}"} for n in range(10)]
+    with ScriptedChatServer(refusing_response_format(lambda request: assistant("1"))) as server:
+        client = make(server)
+        assert not any(ask(client, response_schema=schema).structured for schema in schemas)
+    assert sum("response_format" in request for request in server.requests) == 2
+
+
+def test_refused_schemas_are_remembered_up_to_a_bound():
+    schemas = [{"type": "object", "title": f"schema {n}"} for n in range(MAX_REFUSED_SCHEMAS + 20)]
+
+    def script(request):
+        is_odd = "schema" in str(request.get("response_format", {}).get("json_schema", {}).get("schema"))
+        return failure(400, "Grammar error") if is_odd else assistant("{}")
+
+    with ScriptedChatServer(script) as server:
+        client = make(server)
+        ask(client, response_schema=SCHEMA)
+        for schema in schemas:
+            ask(client, response_schema=schema)
+    assert sum("response_format" in request for request in server.requests) == 1 + MAX_REFUSED_SCHEMAS
 
 
 def test_many_requests_at_once_are_all_asked_again():
