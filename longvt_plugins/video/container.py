@@ -76,8 +76,9 @@ def open_container(path: Path, deadline: Deadline | None = None) -> Any:
     try:
         # "file:" keeps FFmpeg from reading the name as anything but a file's. Not `options`: PyAV 15.1 frees more of
         # them than it made when streams appear while it probes (MPEG program streams), which crashes the process.
-        return av.open(f"file:{path}", container_options=only, timeout=timeout)
-    except InvalidDataError:
+        # Names of tracks may be in any bytes.
+        return av.open(f"file:{path}", container_options=only, timeout=timeout, metadata_errors="replace")
+    except (InvalidDataError, EOFError):
         if _has_container_header(path):
             raise DamagedVideoError(f"{path}: starts like a video, but is damaged or cut short") from None
         raise NotAVideoError(f"{path}: not a video file") from None

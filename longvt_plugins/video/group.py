@@ -3,7 +3,7 @@
 ::
 
     decoder = GroupDecoder(source, index)
-    run = decoder.plan([1000, 41000, 250000], 0, 3)  # ticks of wanted frames: those that share a group of pictures
+    run = decoder.plan([Wanted(1000), Wanted(41000), Wanted(250000)], 0, 3)     # those in one group of pictures
     for ticks, frame in decoder.frames(run):         # in the order of time
         ...
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from longvt_plugins.video.index import EARLY
 from longvt_plugins.video.non_reference import non_reference_test
@@ -33,19 +33,36 @@ _MOST_SURPRISES = 8
 """Groups that were not as the index has them, after which a file is read carefully throughout."""
 
 
+class Wanted(NamedTuple):
+    """A frame that is asked for.
+
+    Attributes:
+        ticks: When it comes on screen, as the index has it.
+        witness: Ticks of the frame after it, where that has to come too before this one is believed to be on screen
+            for so long; None where it need not.
+    """
+
+    ticks: int
+    witness: int | None = None
+
+
 @dataclass(frozen=True)
 class Run:
     """Wanted frames that are decoded in one go.
 
     Attributes:
         place: Of the key frame in the index.
-        wanted: Ticks, rising, each once.
+        times: Ticks of all frames that have to come, rising, each once.
+        unsure: Those of them that are believed when the next one has come.
+        witnesses: Those of them that nobody asked for.
         last: Ordinal of the last packet that is needed.
         stop: Which of the frames asked for comes after it.
     """
 
     place: int
-    wanted: list[int]
+    times: list[int]
+    unsure: frozenset[int]
+    witnesses: frozenset[int]
     last: int
     stop: int
 
@@ -74,11 +91,11 @@ class GroupDecoder:
     def usable(self) -> bool:  # noqa: D102 - said above
         return bool(self._index.ordinals) and self._surprises < _MOST_SURPRISES
 
-    def plan(self, wanted: Sequence[int], first: int, stop: int) -> Run | None:
+    def plan(self, wanted: Sequence[Wanted], first: int, stop: int) -> Run | None:
         """The frames that are decoded together with one of them.
 
         Args:
-            wanted: Ticks of frames in the index, in the order in which they are asked for.
+            wanted: In the order in which they are asked for.
             first: Which of them to begin with.
             stop: Which of them to end before, at the latest.
 
@@ -86,54 +103,64 @@ class GroupDecoder:
             None if damage is known to lie on the way.
         """
         index = self._index
-        place = index.key_before(wanted[first])
+        place = index.key_before(wanted[first].ticks)
         start, last = index.key_ordinals[place], -1
-        taken: list[int] = []
+        asked: set[int] = set()
+        unsure: set[int] = set()
+        witnesses: set[int] = set()
         reached = first
         while reached < stop:
-            ticks = wanted[reached]
+            ticks, witness = wanted[reached]
             own, ordinal = index.key_before(ticks), index.ordinal_of(ticks)
-            if ordinal is None or ordinal < start or (taken and ticks < taken[-1]):
+            if ordinal is None or ordinal < start or (reached > first and ticks < wanted[reached - 1].ticks):
                 break
             # A key frame that comes before the last packet needed is decoded on the way to it.
             if own != place and index.key_ordinals[own] > last:
                 break
-            if not taken or ticks > taken[-1]:
-                taken.append(ticks)
+            asked.add(ticks)
             last = max(last, ordinal)
+            if witness is not None:
+                unsure.add(ticks)
+                witnesses.add(witness)
+                last = max(last, index.ordinal_of(witness) or 0)
             reached += 1
-        if not taken or index.is_damaged(start, last + EARLY):
+        if not asked or index.is_damaged(start, last + EARLY):
             return None
-        return Run(place, taken, last, reached)
+        times = sorted(asked | witnesses)
+        return Run(place, times, frozenset(unsure), frozenset(witnesses - asked), last, reached)
 
     def frames(self, run: Run) -> Iterator[tuple[int, Any]]:
         """Decodes.
 
         Returns:
-            Ticks and PyAV's frame for each of ``run.wanted``, in order; fewer of them if anything is not as the
-            index has it, or somebody else used the source in between.
+            Ticks and PyAV's frame for each different frame that was asked for, in order; fewer of them if anything
+            is not as the index has it, or somebody else used the source in between.
 
         Raises:
             VideoTimeoutError: The time is over.
         """
-        source, wanted = self._source, run.wanted
-        found, whole = 0, False
-        mine = object()
+        source, mine = self._source, object()
+        found, held, whole = 0, None, False
         try:
             for frame in self._decoded(run, mine):
-                if frame is None or frame.pts is None or frame.is_corrupt or frame.pts > wanted[found]:
+                if frame is None or frame.pts is None or frame.is_corrupt or frame.pts > run.times[found]:
                     break
-                if frame.pts < wanted[found]:
+                if frame.pts < run.times[found]:
                     continue
                 if self._fields and frame.interlaced_frame:
                     break
                 found += 1
-                yield frame.pts, frame
-                if source.user is not mine:
-                    return
-                if found == len(wanted):
+                shown, held = [held, frame], None
+                if frame.pts in run.unsure:
+                    held = shown.pop()
+                for sure in shown:
+                    if sure is not None and sure.pts not in run.witnesses:
+                        yield sure.pts, sure
+                        if source.user is not mine:
+                            return
+                if found == len(run.times):
                     break
-            whole = found == len(wanted)
+            whole = found == len(run.times)
             self._surprises += not whole
         finally:
             if source.user is mine:
@@ -148,7 +175,7 @@ class GroupDecoder:
         start, packet = self._go_to(run)
         source.user = user
         context = source.stream.codec_context
-        needed = {self._index.ordinal_of(ticks): ticks for ticks in run.wanted}
+        needed = {self._index.ordinal_of(ticks): ticks for ticks in run.times}
         while packet is not None:
             ordinal = source.position - 1
             ticks = needed.get(ordinal)

@@ -154,6 +154,18 @@ class PacketIndex:
         """The last presentation time that is not later, or the first."""
         return self.times[max(0, bisect.bisect_right(self.times, ticks) - 1)]
 
+    def usual_gap(self) -> float:
+        """Ticks from one frame to the next, as half of the frames have it or less."""
+        import numpy as np
+
+        gaps = np.diff(np.frombuffer(self.times, np.int64), append=self.end)
+        return float(np.median(gaps))
+
+    def after(self, ticks: int) -> int | None:
+        """The presentation time that follows this one; None after the last."""
+        place = bisect.bisect_right(self.times, ticks)
+        return self.times[place] if place < len(self.times) else None
+
     def ordinal_of(self, ticks: int) -> int | None:
         """How many packets come before that of the frame shown from ``ticks`` on; None if it cannot be told."""
         return self.ordinals[bisect.bisect_left(self.times, ticks)] if self.ordinals else None

@@ -26,7 +26,7 @@ from longvt_plugins.hookspecs import RegisterNamed, hookimpl
 from longvt_plugins.video.careful import CarefulDecoder
 from longvt_plugins.video.container import Deadline
 from longvt_plugins.video.damage import NEAR, Damage
-from longvt_plugins.video.group import GroupDecoder
+from longvt_plugins.video.group import GroupDecoder, Wanted
 from longvt_plugins.video.index import PacketIndex
 from longvt_plugins.video.index_store import IndexStore, KeptIndex
 from longvt_plugins.video.packets import PacketSource
@@ -43,13 +43,26 @@ ROUNDING = 0.0005
 """Seconds by which a frame may come late, or half a tick where that is less: containers round the times of frames."""
 
 
+_LATE = 0.98
+"""Times the usual gap between frames, after which the frame on screen is late to be followed by the next."""
+
+
 class _Moment(NamedTuple):
-    """What is asked for: seconds, the same in ticks, the frame on screen then, and whether to look at the next one."""
+    """A moment that is asked for.
+
+    Attributes:
+        time: Seconds.
+        ticks: The same in ticks of the stream.
+        wanted: Ticks of the frame that the index has on screen then.
+        late: Whether that is so long after the frame came that another might be missing.
+        witness: Ticks of the frame after it, which tells, if it is late.
+    """
 
     time: float
     ticks: int
     wanted: int
-    look_past: bool
+    late: bool
+    witness: int | None
 
 
 class PyavReader:
@@ -86,6 +99,7 @@ class PyavReader:
                 if store is not None and not self.damage:
                     store.save(path, kept)
             self._width, self._height = kept.width, kept.height
+            self._usual_gap = self._index.usual_gap()
             self._groups = GroupDecoder(self._source, self._index)
         except BaseException:
             self.close()
@@ -180,7 +194,7 @@ class PyavReader:
     def _frames(self, times: Iterable[float], make: _Make) -> Iterator[Frame]:
         self._deadline.start()
         moments = [self._moment(time) for time in times]
-        wanted = [moment.wanted for moment in moments]
+        wanted = [Wanted(moment.wanted, moment.witness) for moment in moments]
         # For each moment the next one that must be read carefully.
         stops = [len(moments)] * (len(moments) + 1)
         for place in reversed(range(len(moments))):
@@ -195,22 +209,23 @@ class PyavReader:
                 place += 1
 
     def _moment(self, time: float) -> _Moment:
-        ticks = self._index.start + math.floor(time / self._tick + min(0.5, ROUNDING / self._tick))
-        wanted = self._index.shown_at(ticks)
+        index = self._index
+        ticks = index.start + math.floor(time / self._tick + min(0.5, ROUNDING / self._tick))
+        if self._damage.readable_until is None:
+            ticks = min(ticks, index.end - 1)
+        wanted = index.shown_at(ticks)
         # Long after its frame the picture may truly stand still, or frames may be missing: the next one tells.
-        return _Moment(time, ticks, wanted, (ticks - wanted) * self._tick > 2 * self._usual_gap())
+        late = ticks - wanted >= _LATE * self._usual_gap
+        return _Moment(time, ticks, wanted, late, index.after(wanted) if late else None)
 
-    def _usual_gap(self) -> float:
-        return (self._index.end - self._index.start) * self._tick / len(self._index.times)
-
-    def _grouped(self, wanted: list[int], place: int, stop: int) -> Iterator[Any]:
+    def _grouped(self, wanted: list[Wanted], place: int, stop: int) -> Iterator[Any]:
         """PyAV's frames for wanted ones from a place on, one for each, as far as they can be had by groups."""
         while place < stop and self._groups.usable:
             run = self._groups.plan(wanted, place, stop)
             if run is None:
                 return
             for ticks, frame in self._groups.frames(run):
-                while place < run.stop and wanted[place] == ticks:
+                while place < run.stop and wanted[place].ticks == ticks:
                     yield frame
                     place += 1
             if place < run.stop:
@@ -218,16 +233,16 @@ class PyavReader:
 
     def _is_clear(self, moment: _Moment) -> bool:
         """Whether nothing speaks against the frame that the index has for a moment."""
-        in_time = not moment.look_past and moment.ticks < self._index.end
-        return in_time and not self._damage.is_in_hole(moment.ticks)
+        told = not moment.late or moment.witness is not None
+        return told and moment.ticks < self._index.end and not self._damage.is_in_hole(moment.ticks)
 
     def _carefully(self, moment: _Moment, make: _Make) -> Frame:
-        time, ticks, wanted, look_past = moment
+        time, ticks, wanted, late, _ = moment
         careful = self._careful
-        careful.go_to(wanted, look_past=look_past)
+        careful.go_to(wanted, look_past=late)
         shown = careful.shown
         # With damage on the way, what is shown may not be what should be.
-        sure = shown is not None and ((shown.ticks == wanted and not look_past) or careful.damages == shown.damages)
+        sure = shown is not None and ((shown.ticks == wanted and not late) or careful.damages == shown.damages)
         if shown is not None and sure and ticks < self._index.end:
             exact = shown.sound and not self._damage.is_in_hole(ticks)
             return self._frame(make(shown.frame), shown.ticks, exact=exact)
@@ -236,7 +251,8 @@ class PyavReader:
         ]
         if near:
             distance, stand_in = min(near, key=lambda pair: pair[0])
-            if distance * self._tick <= NEAR + self._usual_gap():
+            mean_gap = (self._index.end - self._index.start) / len(self._index.times)
+            if (distance - mean_gap) * self._tick <= NEAR:
                 return self._frame(make(stand_in.frame), stand_in.ticks, exact=False)
         raise self._unreadable(time, ticks)
 
