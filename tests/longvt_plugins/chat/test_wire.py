@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -69,6 +69,7 @@ NAMES = st.sampled_from(
 SHAPED = st.recursive(ANY_JSON, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | ANY_JSON.map(lambda value: json.dumps(value).encode()))
 def test_whatever_bytes_come_they_are_a_turn_or_unreadable(body):
     try:
@@ -80,6 +81,7 @@ def test_whatever_bytes_come_they_are_a_turn_or_unreadable(body):
     assert isinstance(error_text(body), str)
 
 
+@settings(deadline=None)
 @given(message=SHAPED, finish=ANY_JSON, usage=SHAPED)
 @example({"tool_calls": [{"id": 7, "function": {"name": None, "arguments": [1]}}, {"function": "f"}, 3]}, 5, [])
 @example({"content": 5, "tool_calls": {"function": {}}, "reasoning": {"a": 1}}, {}, {"prompt_tokens": [1]})
