@@ -134,8 +134,8 @@ class DecordReader:
         except (self._decord.DECORDError, RuntimeError, StopIteration) as error:
             self._readers.pop(size, None)  # An error stays in its threads, and comes up again at sound frames.
             raise DamagedVideoError(
-                f"{self._survey.path}: decord cannot decode the frame at {self._survey.seconds(number):g} s: "
-                f"{_reason(error)}"
+                f"{self._survey.path}: damaged: the frame at {self._survey.seconds(number):g} s cannot be decoded by "
+                f"decord ({_reason(error)}); use the reader 'pyav'"
             ) from None
         # A tensor, where somebody in this process has told decord to return those of another library.
         return picture.asnumpy() if hasattr(picture, "asnumpy") else picture.numpy()

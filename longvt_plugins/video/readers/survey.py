@@ -8,8 +8,8 @@
 
 It opens the file as the built-in reader does, so errors have the same types, and playlists and addresses never
 reach a library that would follow them. Its packet index says which frame is the right one, by the same rule as
-everywhere, so that what the other library returns can be checked. It decodes nothing, so it does not see damage
-inside of packets.
+everywhere, so that what the other library returns can be checked. It decodes the first frame alone, so it does not
+see damage inside of packets.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from longvt_plugins.errors import DamagedVideoError, VideoError
 from longvt_plugins.video.container import open_container, video_stream
 from longvt_plugins.video.damage import Damage
 from longvt_plugins.video.index import PacketIndex
+from longvt_plugins.video.picture import turn_of
 from longvt_plugins.video.readers.pyav import ROUNDING
 from longvt_plugins.video.sampling import Timetable, format_seconds
 
@@ -40,6 +41,7 @@ class Survey:
         index: Its packets.
         damage: What is missing of it.
         tick: Seconds of one tick of the stream's clock.
+        mirrored: Whether its pictures are to be shown as in a mirror, which other libraries do not do.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class Survey:
     index: PacketIndex
     damage: Damage
     tick: float
+    mirrored: bool
 
     @classmethod
     def take(cls, path: Path) -> Survey:
@@ -75,6 +78,7 @@ class Survey:
                 index=index,
                 damage=Damage.find(container, stream, index),
                 tick=float(stream.time_base),
+                mirrored=_is_mirrored(path),
             )
         finally:
             container.close()
@@ -153,8 +157,10 @@ class Survey:
             containers: FFmpeg's names of the formats in which it misplaces frames.
 
         Raises:
-            VideoError: This is one of them, or one that does not say when its frames are shown.
+            VideoError: This is one of them, or one that does not say when its frames are shown, or mirrored.
         """
+        if self.mirrored:
+            raise self.refusal(library, "does not mirror its pictures as the file asks")
         for name in set(containers) & set(self.containers):
             raise self.refusal(library, f"returns wrong frames of {name} files")
         if self.index.counted:
@@ -175,3 +181,19 @@ class Survey:
                 readable_until=self.damage.readable_until,
             )
         raise self.refusal(library, f"counts {count} frames where {self.frames} are shown")
+
+
+def _is_mirrored(path: Path) -> bool:
+    """Whether the first frame is to be turned over; the file's header has it, but PyAV shows it with frames alone."""
+    from av.error import FFmpegError
+    from PIL.Image import Transpose
+
+    container = open_container(path)
+    try:
+        first = next(container.decode(video_stream(container, path)), None)
+    except FFmpegError:
+        first = None  # Damage at the start, which whoever decodes it will tell.
+    finally:
+        container.close()
+    turns = (None, Transpose.ROTATE_90, Transpose.ROTATE_180, Transpose.ROTATE_270)
+    return first is not None and turn_of(first) not in turns

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from longvt_plugins.console import one_line
-from longvt_plugins.errors import ConfigError, DamagedVideoError, MissingExtraError, NotAVideoError
+from longvt_plugins.errors import ConfigError, DamagedVideoError, MissingExtraError
 from longvt_plugins.hookspecs import RegisterNamed, hookimpl
 from longvt_plugins.video.readers.survey import Survey
 from longvt_plugins.video.video import Frame
@@ -39,20 +39,22 @@ class TorchcodecReader:
         MissingExtraError: torchcodec is not installed.
         ConfigError: It finds no FFmpeg libraries that it can use.
         VideoNotFoundError: The file cannot be opened.
-        NotAVideoError: No container that is read here, no video stream in it, or a codec that FFmpeg lacks.
-        DamagedVideoError: No frame can be decoded.
-        VideoError: A file of which torchcodec would return wrong frames.
+        NotAVideoError: No container that is read here, or no video stream in it.
+        DamagedVideoError: The first frame cannot be decoded.
+        VideoError: A file of which torchcodec would return wrong frames, or that it cannot open.
     """
 
     def __init__(self, path: Path) -> None:
         self._new_decoder, self._resize = _torchcodec()
         self._survey = Survey.take(path)
         self._survey.check("torchcodec", containers=_REFUSED)
-        self._decoder: Any = self._open()
-        self._scaled: tuple[tuple[int, int], Any] | None = None
-        self._survey.check_count("torchcodec", self._decoder.metadata.num_frames)
+        # By size; None is that of the video. One besides that, since each holds the file open and its own index.
+        self._decoders: dict[tuple[int, int] | None, Any] = {}
+        metadata = self._decoder(None).metadata
+        self._fps: float = metadata.average_fps
+        self._survey.check_count("torchcodec", metadata.num_frames)
         # Not from its metadata, which are the header's: a turned picture has another width.
-        self.height, self.width = self._pixels(self._decoder, 0).shape[:2]
+        self.height, self.width = self._pixels(None, 0).shape[:2]
 
     @property
     def duration(self) -> float:
@@ -72,16 +74,15 @@ class TorchcodecReader:
     @property
     def timetable(self) -> Timetable:
         """When each frame comes on screen; the mean frame rate is torchcodec's, to the last bit."""
-        return self._survey.timetable(self._decoder.metadata.average_fps)
+        return self._survey.timetable(self._fps)
 
     def frames(self, times: Iterable[float]) -> Iterator[Frame]:
         """The frames on screen at these times, full size.
 
         Raises:
-            DamagedVideoError: torchcodec cannot decode one of them.
-            VideoError: It returns another one in its place.
+            DamagedVideoError: torchcodec cannot decode one of them, or returns another in its place.
         """
-        return self._frames(self._decoder, times)
+        return self._frames(None, times)
 
     def scaled_frames(
         self, times: Iterable[float], size: tuple[int, int], scaling: Literal["fast", "exact"]
@@ -89,47 +90,52 @@ class TorchcodecReader:
         """The same at another size; ``fast`` is torchcodec's own scaling, which is bilinear.
 
         Raises:
-            VideoError: As in :meth:`frames`.
+            DamagedVideoError: As in :meth:`frames`.
         """
-        if scaling == "exact":
-            for frame in self._frames(self._decoder, times):
+        if scaling == "fast":
+            yield from self._frames(size, times)
+        else:
+            for frame in self._frames(None, times):
                 yield frame.resized(size)
-            return
-        if self._scaled is None or self._scaled[0] != size:
-            self._scaled = None  # One at a time: each holds the file open, and an index of it.
-            self._scaled = size, self._open(size)
-        yield from self._frames(self._scaled[1], times)
 
     def close(self) -> None:
         """Closes the file."""
-        self._decoder = self._scaled = None
+        self._decoders.clear()
 
-    def _frames(self, decoder: Any, times: Iterable[float]) -> Iterator[Frame]:
+    def _frames(self, size: tuple[int, int] | None, times: Iterable[float]) -> Iterator[Frame]:
         from PIL import Image
 
         survey = self._survey
         for time in times:
             number = survey.number_at(time)
-            image = Image.fromarray(self._pixels(decoder, number))
+            image = Image.fromarray(self._pixels(size, number))
             yield Frame(image, survey.seconds(number), survey.is_whole(number))
 
-    def _pixels(self, decoder: Any, number: int) -> Any:
+    def _pixels(self, size: tuple[int, int] | None, number: int) -> Any:
         survey = self._survey
-        try:
-            frame = decoder.get_frame_at(number)
-        except (RuntimeError, IndexError) as error:
-            raise DamagedVideoError(
-                f"{survey.path}: torchcodec cannot decode the frame at {survey.seconds(number):g} s: {_reason(error)}"
-            ) from None
         wanted = survey.index.times[number] * survey.tick
-        if abs(frame.pts_seconds - wanted) > survey.tick / 2:
+        try:
+            frame = self._decoder(size).get_frame_at(number)
+            if abs(frame.pts_seconds - wanted) <= survey.tick / 2:
+                return frame.data.numpy()
             start = survey.index.start * survey.tick
-            raise survey.refusal(
-                "torchcodec", f"returns the frame of {frame.pts_seconds - start:g} s for that of {wanted - start:g} s"
-            )
-        return frame.data.numpy()
+            told = f"it gives that of {frame.pts_seconds - start:g} s"
+        except (RuntimeError, IndexError) as error:
+            told = _reason(error)
+        self._decoders.pop(size, None)  # It would go on from where it stands, and miss the next frames too.
+        raise DamagedVideoError(
+            f"{survey.path}: damaged, or of a kind that torchcodec cannot seek in: the frame at "
+            f"{survey.seconds(number):g} s cannot be decoded ({told}); use the reader 'pyav'"
+        )
 
-    def _open(self, size: tuple[int, int] | None = None) -> Any:
+    def _decoder(self, size: tuple[int, int] | None) -> Any:
+        if size not in self._decoders:
+            for other in [kept for kept in self._decoders if kept is not None]:
+                del self._decoders[other]
+            self._decoders[size] = self._open(size)
+        return self._decoders[size]
+
+    def _open(self, size: tuple[int, int] | None) -> Any:
         try:
             return self._new_decoder(
                 f"file:{self._survey.path}",  # So that no name is taken for an address.
@@ -143,7 +149,7 @@ class TorchcodecReader:
         except (RuntimeError, ValueError) as error:
             if "libtorchcodec" in str(error):
                 raise _no_ffmpeg(error) from None
-            raise NotAVideoError(f"{self._survey.path}: torchcodec cannot open it: {_reason(error)}") from None
+            raise self._survey.refusal("torchcodec", f"cannot open it ({_reason(error)})") from None
 
 
 def _torchcodec() -> tuple[Any, Any]:

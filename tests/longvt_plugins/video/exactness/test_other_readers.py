@@ -100,7 +100,8 @@ def test_every_picture_is_the_right_one_or_the_file_is_refused(stamped, reader, 
             assert stamped.times[-1] < video.duration < stamped.times[-1] + 1
     except VideoError as error:
         assert kind in REFUSED[reader], str(error)
-        assert str(error).startswith(f"{stamped.path}: {reader} ")
+        assert str(error).startswith(f"{stamped.path}: ")
+        assert reader in str(error)
         assert str(error).endswith("use the reader 'pyav'")
     else:
         assert kind not in REFUSED[reader]
