@@ -36,6 +36,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "demo": Command("longvt_plugins.commands.demo", "train and evaluate a tiny model from made videos, on a CPU"),
     "grpo": Command("trl_ext.grpo", "train with TRL's GRPO, the tools as its environment"),
+    "judge": Command("longvt_plugins.commands.judge", "try a judge before it gives rewards"),
     "plugins": Command("longvt_plugins.commands.plugins", "list the plugins and what they give"),
     "rollouts": Command("longvt_plugins.commands.rollouts", "look at saved rollouts, select what to train on next"),
     "synth": Command("longvt_plugins.commands.synth", "make a synthetic long-video world with known answers"),

@@ -45,6 +45,8 @@ def test_the_data_that_is_read_at_run_time_is_named_here(wheel):
     assert {
         "eval_ext/tasks/longvt_synthetic/longvt_synthetic.yaml",
         "longvt_plugins/chat_templates/qwen2_5_vl.jinja",
+        "longvt_plugins/judges/calibration.jsonl",
+        "longvt_plugins/judges/rubrics/graded.yaml",
         "longvt_plugins/prompts/system_tool.jinja",
         "longvt_plugins/synthetic/checkpoints/base/model.safetensors",
     } <= names

@@ -21,6 +21,7 @@ compared where ``maths: true`` says so, which needs math-verify: verdicts never 
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import string
 import unicodedata
@@ -51,12 +52,6 @@ _NEGATIONS = frozenset(
     {"no", "not", "never", "neither", "nor", "none", "without", "cant", "dont", "doesnt", "isnt", "wasnt"}
 )
 _NUMBER_WORDS = {name: str(number) for name, number in NUMBER_WORDS.items()}
-# A number, with thousands in groups of three or without; else a word. A minus counts where no word stands before it.
-# Of the other signs, those that make another answer: C++ is not C, x < 3 is not x > 3, 1/2 is not 1-2.
-_TOKEN = re.compile(
-    r"(?:(?<!\w)-)?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|(?<!\w)\.[0-9]+)|[^\W_0-9]+"
-    r"|(?<=\w)\+|[<>≤≥]|(?<=\w)\^(?=\w)|(?<=[0-9])/(?=[0-9])"
-)
 _LETTER = re.compile(r"\(?([A-Ha-h])(?:[.:)]{1,2}\s*(\S.*)?)?", re.DOTALL)
 _LEAD_IN = re.compile(r"\A(?:the )?(?:correct |right |final )?(?:answer|option|choice)(?: is)?:? ")
 _INTERVAL = re.compile(
@@ -220,7 +215,9 @@ def _compare(
         return bool(predicted), "compared as text"
     if maths is not None and (same := maths.agree(reference, prediction)) is not None:
         return same, "compared as formulas"
-    return _relaxed_match(reference_tokens, predicted), "compared as text, one inside the other"
+    if _relaxed_match(reference_tokens, predicted):
+        return True, "compared as text, one inside the other"
+    return False, "not the same words"
 
 
 def _grounding_score(reference: str, prediction: str, version: str) -> Judgement:
@@ -240,15 +237,32 @@ def _judgement(score: float, reason: str, version: str, **others: float) -> Judg
 
 
 def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    # ٥ and ५ are 5.
+    return plain if plain.isascii() else re.sub(r"\d", lambda digit: str(unicodedata.decimal(digit[0])), plain)
 
 
 def _tokens(text: str) -> list[str]:
     """Words and numbers in one spelling; punctuation and articles left out."""
-    tokens = _joined_tens(_TOKEN.findall(_plain(text).replace("'", "").replace("’", "")))
+    tokens = _joined_tens(_token().findall(_plain(text).replace("'", "").replace("’", "")))
     tokens = [_spelled(token) for token in tokens]
     # "A" may be all there is: a blood group, a note, a label.
     return [token for token in tokens if token not in _ARTICLES] or tokens
+
+
+@functools.cache
+def _token() -> re.Pattern[str]:
+    """A number, with thousands in groups of three or without, a word, or a sign that makes another answer.
+
+    A minus counts where no word stands before it. Of the other signs, C++ is not C, x < 3 not x > 3, 1/2 not 1-2.
+    """
+    # Vowel signs and accents that stand for themselves: without them "सेब" and "साब" would be one word.
+    marks = "".join(mark for mark in map(chr, range(0x300, 0xFE30)) if unicodedata.category(mark)[0] == "M")
+    return re.compile(
+        r"(?:(?<!\w)-)?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|(?<!\w)\.[0-9]+)"
+        rf"|[^\W_0-9](?:[^\W_0-9]|[{marks}])*"
+        r"|(?<=\w)\+|[<>≤≥]|(?<=\w)\^(?=\w)|(?<=[0-9])/(?=[0-9])"
+    )
 
 
 def _joined_tens(tokens: list[str]) -> list[str]:

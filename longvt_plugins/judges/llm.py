@@ -45,9 +45,8 @@ if TYPE_CHECKING:
 
 VERSION = "llm/1"
 
-LONGEST_QUESTION = 8000
-LONGEST_REFERENCE = 4000
-LONGEST_ANSWER = 4000
+LONGEST_QUESTION = LONGEST_REFERENCE = LONGEST_ANSWER = 4000
+LONGEST_OPTIONS = 2000
 """Characters that the judge is shown; the rewards refuse answers of 1,000 characters before they ask."""
 
 LONGEST_REASON = 500
@@ -198,7 +197,7 @@ class LlmJudge:
             "question": quote("question", question, code, LONGEST_QUESTION),
             "reference": quote("reference answer", reference, code, LONGEST_REFERENCE),
             "answer": quote("answer under test", prediction, code, LONGEST_ANSWER),
-            "options": quote("options", listed, code, LONGEST_QUESTION) if listed else "",
+            "options": quote("options", listed, code, LONGEST_OPTIONS) if listed else "",
         }
         if self.rubric.prompt:
             return self.rubric.render(**quoted)

@@ -35,23 +35,25 @@ _MAX_BRACES = 64
 _KEYS = ("score", "judgement", "judgment", "verdict", "rating", "grade")
 _REASONS = ("reason", "explanation", "rationale")
 _KEY = "|".join(_KEYS)
-_LABEL = rf"(?:(?:final|overall|my|the)\s+)*(?:{_KEY})"
+# Lines are matched after their white space has become single spaces, and every repetition has a bound: whoever makes
+# a judge write much must not make it be read for ever.
+_LABEL = rf"(?:(?:final|overall|my|the) ){{0,3}}(?:{_KEY})"
 # A number, with "/1" or "out of 1" after it. What follows must not make another number of it.
 _SCORE = (
-    r"(?P<number>[-+]?(?:\d+(?:\.\d*)?|\.\d+))(?:\s*(?:/|out\s+of)\s*(?P<of>\d+(?:\.\d+)?))?"
-    r"(?!\s*%)(?!\s*(?:/|out\s+of|of|or|to|and|-|–|—|,|x)?\s*[-+]?\.?\d)(?![\w^])"
+    r"(?P<number>[-+]?(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9}))(?: ?(?:/|out of) ?(?P<of>\d{1,9}(?:\.\d{1,9})?))?"
+    r"(?! ?%)(?! ?(?:/|out of|of|or|to|and|-|–|—|,|x)? ?[-+]?\.?\d)(?![\w^])"
 )
-_IS = r"\s*(?:(?:is|=|:|：|-|–)\s*)*"
-_ALONE = re.compile(rf"{_SCORE}\s*[.!]?")
-_LABELLED = re.compile(rf"{_LABEL}{_IS}{_SCORE}(?=\s*(?:$|[.,;:(–—-]|because\b|since\b|as\b))", re.I)
-_LABELLED_WORD = re.compile(rf"{_LABEL}{_IS}(?P<word>[^\W\d_]+)\s*[.!]?", re.I)
-_IN_SENTENCE = re.compile(rf"\b{_LABEL}\s*(?:is|=|:)\s*:?\s*{_SCORE}", re.I)
-_AT_THE_END = re.compile(rf"\b{_LABEL}\s*(?:is|of|=|:)\s*:?\s*{_SCORE}\s*[.!]?$", re.I)
-_HEADING = re.compile(rf"{_LABEL}\s*[:：]?", re.I)
-_LEFT_OVER = re.compile(rf"[\"'](?:{_KEY})[\"']\s*:", re.I)
-_WRAPPED = re.compile(r"\\boxed\{([^{}]*)\}|</?(?:answer|score|verdict)>|[\[(]\s*([\d.]+)\s*[\])]")
+_IS = r" ?(?:(?:is|=|:|：|-|–) ?){0,3}"
+_ALONE = re.compile(rf"{_SCORE} ?[.!]?")
+_LABELLED = re.compile(rf"{_LABEL}{_IS}{_SCORE}(?= ?(?:$|[.,;:(–—-]|because\b|since\b|as\b))", re.I)
+_LABELLED_WORD = re.compile(rf"{_LABEL}{_IS}(?P<word>[^\W\d_]{{1,40}}) ?[.!]?", re.I)
+_IN_SENTENCE = re.compile(rf"\b{_LABEL} ?(?:is|=|:) ?:? ?{_SCORE}", re.I)
+_AT_THE_END = re.compile(rf"\b{_LABEL} ?(?:is|of|=|:) ?:? ?{_SCORE} ?[.!]?$", re.I)
+_HEADING = re.compile(rf"{_LABEL} ?[:：]?", re.I)
+_LEFT_OVER = re.compile(rf"[\"'](?:{_KEY})[\"'] ?:", re.I)
+_WRAPPED = re.compile(r"\\boxed\{([^{}]{0,40})\}|</?(?:answer|score|verdict)>|[\[(] ?([\d.]{1,20}) ?[\])]")
 _MARKUP = re.compile(r"[*_`#\"'“”]+")
-_LIST_MARK = re.compile(r"^(?:[-•>]\s+)+")
+_LIST_MARK = re.compile(r"^(?:[-•>] ){1,9}")
 
 
 @dataclass(frozen=True)
@@ -149,16 +151,16 @@ def _read_objects(spoken: str) -> tuple[str, list[_Found], str]:
     if place >= 0:
         raise ValueError(f"it holds more than {_MAX_BRACES} opening braces")
     left = "".join([*prose, spoken[start:]])
-    if _LEFT_OVER.search(left):
+    if _LEFT_OVER.search(" ".join(left.split())):
         raise ValueError("its JSON is broken")
     return left, found, reason
 
 
 def _plain_lines(prose: str) -> list[str]:
     """The lines that are not empty, without Markdown and what else is put around a score."""
-    unwrapped = _WRAPPED.sub(lambda found: found[1] or found[2] or "", prose)
-    lines = (_LIST_MARK.sub("", _MARKUP.sub("", line).strip()).strip() for line in unwrapped.splitlines())
-    return [line for line in lines if line]
+    lines = (" ".join(_MARKUP.sub("", line).split()) for line in prose.splitlines())
+    bare = (_LIST_MARK.sub("", _WRAPPED.sub(lambda found: found[1] or found[2] or "", line)).strip() for line in lines)
+    return [line for line in bare if line]
 
 
 def _read_lines(lines: list[str], scores: Mapping[str, float]) -> Iterator[_Found]:
@@ -201,7 +203,7 @@ def _one(given: list[str], scores: Mapping[str, float], reason: str) -> Verdict:
     for text in given:
         number, _, full = text.partition("/")
         score = by_word.get(text.casefold())
-        if score is None and re.fullmatch(r"\+?(?:\d+(?:\.\d*)?|\.\d+)", number.strip()):
+        if score is None and re.fullmatch(r"\+?(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})", number.strip()):
             score = float(number)
         if score is None or score not in scores.values():
             allowed = ", ".join(f"{value:g}" for value in sorted(set(scores.values()), reverse=True))

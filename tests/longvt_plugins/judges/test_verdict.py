@@ -147,6 +147,30 @@ def test_any_reply_gives_an_allowed_score_or_none(reply):
     assert read_verdict(reply, GRADED, answer=reply[:50]).score in (1.0, 0.5, 0.0, None)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Score: " + " " * 10**6 + "1x",
+        "the final " * 10**5,
+        "score " * 10**5 + "x",
+        "score is " * 10**5 + "1x",
+        "Score" + " : " * 10**5 + "1x",
+        "Score: " + "1" * 10**6,
+        "1 " * 10**5,
+        "- " * 10**5,
+        "((" * 10**5,
+        "\\boxed{" * 60 + "1" * 10**6,
+        '"score" ' * 10**5,
+        "</think>" * 10**5,
+    ],
+    ids=range(12),
+)
+def test_the_time_to_read_grows_with_the_length_and_no_faster(text, monkeypatch):
+    """Were it to grow with the square, these would take hours and be stopped by the test's time-out."""
+    monkeypatch.setattr(verdict, "LONGEST", 10**7)
+    assert read_verdict(text, GRADED, answer="blue").score is None
+
+
 def test_the_examples_at_the_top_are_true():
     failed, attempted = doctest.testmod(verdict)
     assert (failed, attempted > 0) == (0, True)
