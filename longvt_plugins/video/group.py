@@ -86,6 +86,8 @@ class GroupDecoder:
         self._is_non_reference = non_reference_test(context.codec.canonical_name, context.extradata)
         # A packet of interlaced H.264 may hold one field alone, so that its frame needs another one.
         self._fields = context.codec.canonical_name == "h264"
+        # What the test finds are B-frames, which lie between two others: both come before them.
+        self._between = context.codec.canonical_name.startswith("mpeg")
 
     @property
     def usable(self) -> bool:  # noqa: D102 - said above
@@ -176,14 +178,19 @@ class GroupDecoder:
         source.user = user
         context = source.stream.codec_context
         needed = {self._index.ordinal_of(ticks): ticks for ticks in run.times}
+        latest = start
         while packet is not None:
             ordinal = source.position - 1
             ticks = needed.get(ordinal)
-            if ticks is None and self._is_non_reference is not None and self._is_non_reference(memoryview(packet)):
+            spare = self._is_non_reference is not None and self._is_non_reference(memoryview(packet))
+            if ticks is None and spare:
                 packet = source.next()
                 continue
             if packet.is_corrupt or (ticks is not None and packet.pts != ticks):
                 break
+            if spare and self._between and packet.pts > latest:
+                break
+            latest = max(latest, packet.pts or latest)
             try:
                 yield from context.decode(packet)
                 if ordinal == run.last:

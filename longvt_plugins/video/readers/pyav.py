@@ -241,8 +241,10 @@ class PyavReader:
         careful = self._careful
         careful.go_to(wanted, look_past=late)
         shown = careful.shown
-        # With damage on the way, what is shown may not be what should be.
-        sure = shown is not None and ((shown.ticks == wanted and not late) or careful.damages == shown.damages)
+        # With damage on the way, what is shown may not be what should be. Of interlaced video the index may have the
+        # second half of a frame too, which is no frame of its own.
+        met = shown is not None and (shown.ticks == wanted or shown.frame.interlaced_frame)
+        sure = shown is not None and met and (not late or careful.damages == shown.damages)
         if shown is not None and sure and ticks < self._index.end:
             exact = shown.sound and not self._damage.is_in_hole(ticks)
             return self._frame(make(shown.frame), shown.ticks, exact=exact)
