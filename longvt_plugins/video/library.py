@@ -19,6 +19,7 @@ processes that make the same request, if they share a ``cache_dir``.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import copy
 import functools
@@ -136,6 +137,7 @@ class VideoLibrary:
         self._set_up(readers.get(self.config.reader))
 
     def _set_up(self, reader: type[VideoReader]) -> None:
+        _import_what_threads_use()
         config = self.config
         self._reader = reader
         self._isolate = config.isolate or bool(getattr(reader, "isolate", False))
@@ -467,6 +469,16 @@ def _built_in_readers() -> Registry[type[VideoReader]]:
     readers: Registry[type[VideoReader]] = Registry("video reader")
     readers.register("pyav", PyavReader, provider="built-in")
     return readers
+
+
+def _import_what_threads_use() -> None:
+    """A thread that imports while another one forks leaves the module locked in the child, for ever."""
+    import av  # noqa: F401
+    import numpy as np  # noqa: F401
+    from PIL import Image
+
+    Image.preinit()
+    codecs.lookup("cp437")  # names in ZIP files
 
 
 def _restored(config: VideoConfig, reader: type[VideoReader]) -> VideoLibrary:
