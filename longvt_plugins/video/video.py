@@ -290,7 +290,9 @@ class Video:
 
     def _decoded(self, times: list[float], sampling: FrameSampling | None) -> Iterator[Frame]:
         """Frames at their final size, one by one: full-size frames of a long overview would fill the memory."""
-        size = (self.width, self.height) if sampling is None else sampling.size(self.width, self.height, frames=len(times))
+        size = (self.width, self.height)
+        if sampling is not None:
+            size = sampling.size(self.width, self.height, frames=len(times))
         if sampling is None or size == (self.width, self.height):
             frames = self._reader.frames(times)
         elif isinstance(self._reader, ScalingReader):
