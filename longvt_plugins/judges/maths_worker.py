@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import resource
 import signal
 import sys
+from typing import TextIO
 
 CPU_SECONDS = 2.0
 """Processor time for one comparison; ordinary ones take a tenth of a second."""
@@ -31,6 +33,9 @@ def main() -> None:
 
     # math-verify warns that it was given no time-out.
     logging.disable(logging.CRITICAL)
+    # What a library prints must not be taken for a verdict.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     reader = [LatexExtractionConfig()]
 
@@ -42,7 +47,7 @@ def main() -> None:
         right, given = formula(reference), formula(prediction)
         return bool(verify(right, given, timeout_seconds=None)) if right and given else None
 
-    _write(READY)
+    _write(answers, READY)
     for line in sys.stdin:
         reference, prediction = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
@@ -51,12 +56,12 @@ def main() -> None:
         except (Exception, RecursionError, MemoryError):  # noqa: BLE001 - an algebra system fails in many ways
             verdict = None
         signal.setitimer(signal.ITIMER_PROF, 0)
-        _write(verdict)
+        _write(answers, verdict)
 
 
-def _write(value: object) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
+def _write(answers: TextIO, value: object) -> None:
+    answers.write(json.dumps(value) + "\n")
+    answers.flush()
 
 
 if __name__ == "__main__":

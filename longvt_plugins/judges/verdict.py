@@ -165,13 +165,16 @@ def _plain_lines(prose: str) -> list[str]:
 
 def _read_lines(lines: list[str], scores: Mapping[str, float]) -> Iterator[_Found]:
     words = {word.casefold() for word in scores}
+    values = set(scores.values())
     is_first = True
     for place, line in enumerate(lines):
         is_last = place == len(lines) - 1
         decisive = is_first or is_last
         bare = line.rstrip(".!")
         if alone := _ALONE.fullmatch(line):
-            yield _Found(_written(alone), "", decisive)
+            # In the midst it may be anybody's number, unless it could be a score.
+            if decisive or float(alone["number"]) in values:
+                yield _Found(_written(alone), "", decisive)
         elif bare.casefold() in words:
             yield _Found(bare, "", decisive)
         elif labelled := _LABELLED.match(line):
@@ -183,7 +186,8 @@ def _read_lines(lines: list[str], scores: Mapping[str, float]) -> Iterator[_Foun
             if end:
                 yield _Found(_written(end), end[0], True)
             for within in _IN_SENTENCE.finditer(line):
-                yield _Found(_written(within), within[0], False)
+                if float(within["number"]) in values:
+                    yield _Found(_written(within), within[0], False)
         # A heading does not keep what follows it from being the first line.
         is_first = is_first and _HEADING.fullmatch(line) is not None
 

@@ -53,6 +53,8 @@ GRADED = {"correct": 1.0, "partly": 0.5, "wrong": 0.0}
         ('<think>...</think>My verdict:\n```json\n{"score": 0}\n```', 0.0),
         ('Here you are: {"score": "1"}', 1.0),
         ("\\frac{1}{2} is 0.5.\nScore: 1", 1.0),
+        ("Reference:\n7\nAnswer:\n7\n\nScore: 1", 1.0),
+        ("Both say that the final score is 3.\nScore: 1", 1.0),
     ],
 )
 def test_verdicts_are_read(reply, score):
@@ -79,6 +81,7 @@ def test_verdicts_are_read(reply, score):
         ("1, 0", "it gives no score"),
         ("The score is 1 if both agree.", "it gives no score of its own"),
         ("Score: 1\nScore: 0", "it gives more than one score: 0, 1"),
+        ("Reference:\n1\nAnswer:\n1\n\nScore: 0", "it gives more than one score: 0, 1"),
         ("1\n0", "it gives more than one score: 0, 1"),
         ("Score: 1\nIt is wrong: the score is 0.", "it gives more than one score: 0, 1"),
         ("Incorrect.", "it gives no score"),
