@@ -78,18 +78,19 @@ def open_container(path: Path, deadline: Deadline | None = None) -> Any:
         # them than it made when streams appear while it probes (MPEG program streams), which crashes the process.
         # Names of tracks may be in any bytes.
         return av.open(f"file:{path}", container_options=only, timeout=timeout, metadata_errors="replace")
-    except (InvalidDataError, EOFError):
-        if _has_container_header(path):
-            raise DamagedVideoError(f"{path}: starts like a video, but is damaged or cut short") from None
-        raise NotAVideoError(f"{path}: not a video file") from None
     except ExitError:
         if deadline is None:
             raise
         raise deadline.error() from None
     except FFmpegError as error:
-        if isinstance(error, ValueError):  # What FFmpeg says of a format that is not on the list.
+        if isinstance(error, OSError):
+            raise VideoNotFoundError(f"{path}: cannot be opened: {error.strerror}") from None
+        if isinstance(error, ValueError) and not isinstance(error, InvalidDataError):
+            # What FFmpeg says of a format that is not on the list.
             raise NotAVideoError(f"{path}: not a video file of a kind that is read: {', '.join(CONTAINERS)}") from None
-        raise VideoNotFoundError(f"{path}: cannot be opened: {error.strerror}") from None
+        if _has_container_header(path):
+            raise DamagedVideoError(f"{path}: starts like a video, but is damaged or cut short") from None
+        raise NotAVideoError(f"{path}: not a video file") from None
 
 
 def video_stream(container: Any, path: Path) -> Any:

@@ -135,7 +135,7 @@ class PacketIndex:
         clear = not counted and len(times) == len(shown)
         ordinals = as_array(np.frombuffer(places, np.int64)[first]) if clear else array("q")
         found = _counted_times(decoded, stream) if counted else as_array(times)
-        end = found[-1] + _last_duration(found, latest[1], stream)
+        end = found[-1] + last_duration(found, latest[1], stream)
         by_time = np.lexsort([np.frombuffer(column, np.int64) for column in reversed(keys)])
         key_times, key_dts, key_ordinals = (as_array(np.frombuffer(column, np.int64)[by_time]) for column in keys)
         return cls(found, ordinals, key_times, key_dts, key_ordinals, end, damaged, ordinal + 1, delay, counted)
@@ -236,7 +236,7 @@ def _counted_times(decoded: array[int], stream: Any) -> array[int]:
     return array("q", [known[0] + round(number * gap) for number in range(len(decoded))])
 
 
-def _last_duration(times: array[int], packet_duration: int, stream: Any) -> int:
+def last_duration(times: array[int], packet_duration: int, stream: Any) -> int:
     """How long the last frame stays: as its packet says, or as the one before, or as the frame rate."""
     if packet_duration > 0:
         return packet_duration

@@ -29,6 +29,7 @@ from longvt_plugins.video.damage import NEAR, Damage
 from longvt_plugins.video.group import GroupDecoder, Wanted
 from longvt_plugins.video.index import PacketIndex
 from longvt_plugins.video.index_store import IndexStore, KeptIndex
+from longvt_plugins.video.mp4_table import read_mp4_table
 from longvt_plugins.video.packets import PacketSource
 from longvt_plugins.video.picture import PictureMaker
 from longvt_plugins.video.sampling import Timetable, format_seconds
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 ROUNDING = 0.0005
 """Seconds by which a frame may come late, or half a tick where that is less: containers round the times of frames."""
 
+
+_WORTH_A_TABLE = 4 * 2**20
+"""Bytes from which on an MP4 file's own tables are tried: smaller ones are read through as fast."""
 
 _LATE = 0.98
 """Times the usual gap between frames, after which the frame on screen is late to be followed by the next."""
@@ -175,6 +179,11 @@ class PyavReader:
     def _read_index(self) -> PacketIndex:
         from av.error import ExitError
 
+        if "mp4" in self._source.container.format.name and self._path.stat().st_size >= _WORTH_A_TABLE:
+            index = read_mp4_table(self._path, self._source.container, self._source.stream)
+            if index is not None:
+                return index
+            self._source.rewind()
         try:
             index = PacketIndex.read(self._source.container, self._source.stream, self._deadline.check)
         except ExitError:
