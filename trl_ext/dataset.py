@@ -17,6 +17,7 @@ It mixes and weights nothing: TRL's ``datasets`` takes several files and a fract
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -31,8 +32,8 @@ from longvt_plugins.errors import ConfigError
 from longvt_plugins.rollouts import Rollout
 from longvt_plugins.rows import Row, read_rows
 from longvt_plugins.types import Message, text_of
+from longvt_plugins.video.library import VideoLibrary
 from longvt_plugins.video.sampling import FrameSampling
-from longvt_plugins.video.video import Video, VideoReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -138,23 +139,24 @@ def rollouts_to_sft(
     schemas: Sequence[Mapping[str, Any]],
     *,
     source: str = "rollout",
-    reader: type[VideoReader] | None = None,
+    library: VideoLibrary | None = None,
 ) -> Iterator[SftExample]:
     """Rollouts as conversations to imitate (RFT): their frames are read from the videos again.
 
     Args:
-        rollouts: Those worth imitating, see :func:`longvt_plugins.rollouts.select_rft`.
+        rollouts: Those worth imitating, see :func:`longvt_plugins.selection.select_rft`.
         schemas: Of the tools that the rollouts might call.
         source: Where the conversations come from, for the column of that name.
-        reader: The class that decodes; None is the built-in one.
+        library: Opens the videos; None is one of its own, with the built-in reader.
 
     Raises:
         ConfigError: A frame's video is not one of its row's.
         VideoError: A video cannot be read.
     """
-    for rollout in rollouts:
-        messages = _with_frames(rollout, reader)
-        yield {"id": rollout.id, "source": source, "messages": messages_to_sft(messages, schemas)}
+    with contextlib.nullcontext(library) if library is not None else VideoLibrary() as videos:
+        for rollout in rollouts:
+            messages = _with_frames(rollout, videos)
+            yield {"id": rollout.id, "source": source, "messages": messages_to_sft(messages, schemas)}
 
 
 def write_sft(path: str | Path, examples: Iterable[SftExample], *, lossless: bool = False) -> int:
@@ -264,7 +266,7 @@ class _SizeAsShown(FrameSampling):
         return self.width, self.height
 
 
-def _with_frames(rollout: Rollout, reader: type[VideoReader] | None) -> list[Message]:
+def _with_frames(rollout: Rollout, library: VideoLibrary) -> list[Message]:
     """The conversation with PIL images instead of references; each video is read in one go."""
     messages = [_copied(message) for message in rollout.messages]
     wanted: dict[str, dict[tuple[int, int], list[dict[str, Any]]]] = {}
@@ -276,7 +278,7 @@ def _with_frames(rollout: Rollout, reader: type[VideoReader] | None) -> list[Mes
     for name, sizes in wanted.items():
         if name not in rollout.row["videos"]:
             raise ConfigError(f"rollout {rollout.id}: a frame is of {name!r}, which is not a video of its row")
-        with Video.open(rollout.row["videos"][name], reader=reader) as video:
+        with library.open(rollout.row["videos"][name]) as video:
             for (width, height), blocks in sizes.items():
                 times = sorted({block["image"]["time"] for block in blocks})
                 frames = video.frames(times, _SizeAsShown(width=width, height=height))

@@ -462,7 +462,7 @@ def _decode(picture: bytes, shown: float, *, exact: bool) -> Frame:
 
     image = Image.open(io.BytesIO(picture), formats=("JPEG", "PPM"))
     # A plain image, as a reader gives it, which knows nothing of the file that it came from.
-    return Frame(image.convert("RGB").copy(), shown, exact)
+    return Frame(image.convert("RGB"), shown, exact)
 
 
 def _wait_for_lock(descriptor: int, seconds: float) -> bool:
