@@ -65,13 +65,32 @@ class CarefulDecoder:
         self._index = index
         self._decoding: Iterator[Decoded] = iter(())
 
-    def first(self) -> Decoded | None:
-        """The first frame that can be decoded, from which times count."""
+    def first(self) -> Any | None:
+        """PyAV's frame that comes first, and from which times count: the index forgets what comes before it.
+
+        Returns:
+            None if no frame can be decoded.
+        """
         self._source.user = None
         self._seek(0)
         self.ahead = next(self._decoding, None)
         self._source.user = self
-        return self.ahead
+        if self.ahead is None:
+            return None
+        if not self.damages and not self._index.counted:
+            self._index.start_at(self.ahead.ticks)
+        return self.ahead.frame
+
+    def examine(self) -> None:
+        """Decodes all there is, so that ``failed`` is complete.
+
+        Raises:
+            VideoTimeoutError: The time is over.
+        """
+        self._source.user = None
+        self._seek(0)
+        for _ in self._decoding:
+            pass
 
     def go_to(self, wanted: int, *, look_past: bool) -> None:
         """Makes ``shown`` the last frame that is not later than ``wanted``, as far as it can be decoded.

@@ -154,6 +154,19 @@ class PacketIndex:
         """The last presentation time that is not later, or the first."""
         return self.times[max(0, bisect.bisect_right(self.times, ticks) - 1)]
 
+    def regular_gap(self) -> int | None:
+        """Ticks from one frame to the next, if they are nearly all the same; None on variable frame rates."""
+        import numpy as np
+
+        gaps = np.diff(np.frombuffer(self.times, np.int64))
+        if not len(gaps):
+            return None
+        lengths, numbers = np.unique(gaps, return_counts=True)
+        usual = int(lengths[numbers.argmax()])
+        # Whole ticks cannot hold every rate: of 29.97 frames a second some are 33 milliseconds long and some 34.
+        regular = (np.abs(gaps - usual) <= 1).sum() >= _REGULAR * len(gaps)
+        return usual if regular else None
+
     def usual_gap(self) -> float:
         """Ticks from one frame to the next, as half of the frames have it or less."""
         import numpy as np
@@ -203,11 +216,8 @@ class PacketIndex:
         import numpy as np
 
         gaps = np.diff(np.frombuffer(self.times, np.int64))
-        if not len(gaps):
-            return []
-        lengths, numbers = np.unique(gaps, return_counts=True)
-        usual = int(lengths[numbers.argmax()])
-        if (np.abs(gaps - usual) <= 1).sum() < _REGULAR * len(gaps):
+        usual = self.regular_gap()
+        if usual is None:
             return []
         found = []
         for place in np.flatnonzero(2 * gaps > 3 * usual).tolist():

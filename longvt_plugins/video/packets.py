@@ -14,15 +14,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longvt_plugins.errors import DamagedVideoError
 from longvt_plugins.video.container import Deadline, open_container, video_stream
+from longvt_plugins.video.index import PacketIndex
+from longvt_plugins.video.mp4_table import read_mp4_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from longvt_plugins.video.index import KeyPacket, PacketIndex
+    from longvt_plugins.video.index import KeyPacket
 
 _MOST_FAILED_SEEKS = 3
 """After so many a container is taken for one that cannot be sought in: to read on beats to start over each time."""
+
+_WORTH_A_TABLE = 4 * 2**20
+"""Bytes from which on an MP4 file's own tables are tried: smaller ones are read through as fast."""
 
 
 class PacketSource:
@@ -49,6 +55,27 @@ class PacketSource:
         self._failed_seeks = 0
         self._packets: Iterator[Any] = iter(())
         self._open()
+
+    def read_index(self) -> PacketIndex:
+        """The index of the file: from its own tables where that spares time, else from its packets.
+
+        Raises:
+            DamagedVideoError: No frame in it can be decoded.
+            VideoTimeoutError: The time is over.
+        """
+        from av.error import ExitError
+
+        index = None
+        if "mp4" in self.container.format.name and self._path.stat().st_size >= _WORTH_A_TABLE:
+            index = read_mp4_table(self._path, self.container, self.stream)
+            self.rewind()
+        try:
+            index = index or PacketIndex.read(self.container, self.stream, self._deadline.check)
+        except ExitError:
+            raise self._deadline.error() from None
+        if index is None:
+            raise DamagedVideoError(f"{self._path}: holds no frame that can be decoded")
+        return index
 
     def next(self) -> Any | None:
         """The next packet with data in it, or None at the end of what can be read.

@@ -112,6 +112,11 @@ def turn_of(frame: Any) -> Image.Transpose | None:
     }.get((a, b, c, d))
 
 
+def degrees_of(frame: Any) -> int:
+    """By how many degrees clockwise a decoded picture is turned, mirrored or not, to stand upright."""
+    return {None: 0, 0: 0, 1: 180, 2: 270, 3: 180, 4: 90, 5: 90, 6: 270}[turn_of(frame)]
+
+
 _LYING = (2, 4, 5, 6)
 """Turns that swap width and height, as Pillow numbers them: by 90 and 270 degrees, and both diagonals."""
 

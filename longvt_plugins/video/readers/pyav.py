@@ -27,9 +27,7 @@ from longvt_plugins.video.careful import CarefulDecoder
 from longvt_plugins.video.container import Deadline
 from longvt_plugins.video.damage import NEAR, Damage
 from longvt_plugins.video.group import GroupDecoder, Wanted
-from longvt_plugins.video.index import PacketIndex
 from longvt_plugins.video.index_store import IndexStore, KeptIndex
-from longvt_plugins.video.mp4_table import read_mp4_table
 from longvt_plugins.video.packets import PacketSource
 from longvt_plugins.video.picture import PictureMaker
 from longvt_plugins.video.sampling import Timetable, format_seconds
@@ -43,9 +41,6 @@ if TYPE_CHECKING:
 ROUNDING = 0.0005
 """Seconds by which a frame may come late, or half a tick where that is less: containers round the times of frames."""
 
-
-_WORTH_A_TABLE = 4 * 2**20
-"""Bytes from which on an MP4 file's own tables are tried: smaller ones are read through as fast."""
 
 _LATE = 0.98
 """Times the usual gap between frames, after which the frame on screen is late to be followed by the next."""
@@ -94,12 +89,15 @@ class PyavReader:
         try:
             store = IndexStore(index_dir) if index_dir is not None else None
             kept = store.load(path) if store is not None else None
-            self._index = kept.index if kept is not None else self._read_index()
+            self._index = kept.index if kept is not None else self._source.read_index()
             self._tick = float(self._source.stream.time_base)
             self._damage = Damage.find(self._source.container, self._source.stream, self._index)
             self._careful = CarefulDecoder(self._source, self._index)
             if kept is None:
-                kept = self._decode_first()
+                first = self._careful.first()
+                if first is None:
+                    raise DamagedVideoError(f"{path}: no frame of it can be decoded")
+                kept = KeptIndex(self._index, *self._pictures.full(first).size)
                 if store is not None and not self.damage:
                     store.save(path, kept)
             self._width, self._height = kept.width, kept.height
@@ -175,30 +173,6 @@ class PyavReader:
     def close(self) -> None:
         """Closes the file; without it PyAV keeps memory and the file descriptor."""
         self._source.close()
-
-    def _read_index(self) -> PacketIndex:
-        from av.error import ExitError
-
-        if "mp4" in self._source.container.format.name and self._path.stat().st_size >= _WORTH_A_TABLE:
-            index = read_mp4_table(self._path, self._source.container, self._source.stream)
-            if index is not None:
-                return index
-            self._source.rewind()
-        try:
-            index = PacketIndex.read(self._source.container, self._source.stream, self._deadline.check)
-        except ExitError:
-            raise self._deadline.error() from None
-        if index is None:
-            raise DamagedVideoError(f"{self._path}: holds no frame that can be decoded")
-        return index
-
-    def _decode_first(self) -> KeptIndex:
-        first = self._careful.first()
-        if first is None:
-            raise DamagedVideoError(f"{self._path}: no frame of it can be decoded")
-        if not self._careful.damages and not self._index.counted:
-            self._index.start_at(first.ticks)
-        return KeptIndex(self._index, *self._pictures.full(first.frame).size)
 
     def _frames(self, times: Iterable[float], make: _Make) -> Iterator[Frame]:
         self._deadline.start()

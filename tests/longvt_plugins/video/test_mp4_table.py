@@ -10,10 +10,10 @@ import pytest
 from longvt_plugins import Video
 from longvt_plugins.errors import VideoError
 from longvt_plugins.testing import read_stamp, write_stamped_video
+from longvt_plugins.video import packets
 from longvt_plugins.video.container import open_container, video_stream
 from longvt_plugins.video.index import PacketIndex
 from longvt_plugins.video.mp4_table import read_mp4_table
-from longvt_plugins.video.readers import pyav
 
 X264, X265 = "libx264", "libx265"
 QUIET = {"x265-params": "log-level=none:open-gop=1:bframes=3"}
@@ -56,9 +56,9 @@ def test_plain_tables_say_what_the_packets_say(tmp_path, case, suffix):
     path = tmp_path / f"a.{suffix}"
     write_stamped_video(path, **{"seconds": 20, "fps": 4, **PLAIN[case]})
 
-    table, packets = both(path)
+    table, read = both(path)
 
-    assert table == packets
+    assert table == read
 
 
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov"}
@@ -79,10 +79,10 @@ def test_other_tables_are_not_taken(tmp_path, case):
         struct.pack_into(">Ii", data, at, 10_000, start + (10 * frame if "start" in case else 0))
     path.write_bytes(data)
 
-    table, packets = both(path)
+    table, read = both(path)
 
     assert table is None
-    assert packets is not None
+    assert read is not None
 
 
 @pytest.mark.parametrize("seed", range(150))
@@ -100,21 +100,21 @@ def test_broken_tables_say_what_the_packets_say_or_nothing(tmp_path, seed):
             struct.pack_into(">I", data, at, chance.choice([0, 1, 2, 255, 2**31 - 1, 2**31, 2**32 - 1]))
     path.write_bytes(data)
     try:
-        table, packets = both(path)
+        table, read = both(path)
     except VideoError:
         return  # Not a video any more.
 
     if table is not None:
         # FFmpeg looks into the packets too, and may find key frames that the table does not have.
-        assert set(table.key_ordinals) <= set(packets.key_ordinals)
+        assert set(table.key_ordinals) <= set(read.key_ordinals)
         for name in ("times", "ordinals", "end", "packets", "damaged", "counted"):
-            assert getattr(table, name) == getattr(packets, name), name
+            assert getattr(table, name) == getattr(read, name), name
 
 
 def test_a_large_file_is_opened_by_its_tables(tmp_path, monkeypatch):
     path = tmp_path / "a.mp4"
     write_stamped_video(path, 20)
-    monkeypatch.setattr(pyav, "_WORTH_A_TABLE", 1)
+    monkeypatch.setattr(packets, "_WORTH_A_TABLE", 1)
     with monkeypatch.context() as patch:
         patch.delattr(PacketIndex, "read")
         with Video.open(path) as video:
