@@ -38,6 +38,7 @@ COMMANDS = {
     "grpo": Command("trl_ext.grpo", "train with TRL's GRPO, the tools as its environment"),
     "judge": Command("longvt_plugins.commands.judge", "try a judge before it gives rewards"),
     "plugins": Command("longvt_plugins.commands.plugins", "list the plugins and what they give"),
+    "rewards": Command("longvt_plugins.commands.rewards", "list the rewards, score saved rollouts with others"),
     "rollouts": Command("longvt_plugins.commands.rollouts", "look at saved rollouts, select what to train on next"),
     "synth": Command("longvt_plugins.commands.synth", "make a synthetic long-video world with known answers"),
     "tool": Command("longvt_plugins.commands.tool", "run one tool on a video file, as a model would call it"),

@@ -46,7 +46,7 @@ def answer_reward(completions: Completions, **columns: Any) -> Scores:
 
 
 def answer_recall_reward(completions: Completions, **columns: Any) -> Scores:
-    """As :func:`answer_reward`, but the recall of the interval on grounding rows; naming the whole video games it."""
+    """As ``answer_reward``, but the recall of the interval on grounding rows; naming the whole video games it."""
     return for_each(completions, columns, lambda attempt: answer_score(attempt, temporal.recall), required=["answer"])
 
 

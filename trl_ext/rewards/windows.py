@@ -57,27 +57,27 @@ def time_iou_reward(completions: Completions, **columns: Any) -> Scores:
 
 
 def time_recall_reward(completions: Completions, **columns: Any) -> Scores:
-    """As :func:`time_iou_reward` with recall, for the ablation: a model learns to ask for the whole video."""
+    """As ``time_iou_reward`` with recall, for the ablation: a model learns to ask for the whole video."""
     return _time_scores(completions, columns, "recall", "last")
 
 
 def time_giou_reward(completions: Completions, **columns: Any) -> Scores:
-    """As :func:`time_iou_reward` with ``(1 + generalised IoU) / 2``: a miss that is nearer scores more."""
+    """As ``time_iou_reward`` with ``(1 + generalised IoU) / 2``: a miss that is nearer scores more."""
     return _time_scores(completions, columns, "giou", "last")
 
 
 def time_wasserstein_reward(completions: Completions, **columns: Any) -> Scores:
-    """As :func:`time_iou_reward` with ``exp(-distance / length of the reference)``, the distance 1-Wasserstein's."""
+    """As ``time_iou_reward`` with ``exp(-distance / length of the reference)``, the distance 1-Wasserstein's."""
     return _time_scores(completions, columns, "wasserstein", "last")
 
 
 def time_iou_best_reward(completions: Completions, **columns: Any) -> Scores:
-    """As :func:`time_iou_reward` with the best of all windows; a model is free to look on after it has found it."""
+    """As ``time_iou_reward`` with the best of all windows; a model is free to look on after it has found it."""
     return _time_scores(completions, columns, "iou", "best")
 
 
 def time_iou_union_reward(completions: Completions, **columns: Any) -> Scores:
-    """As :func:`time_iou_reward` with the time that all windows cover together: every astray look costs."""
+    """As ``time_iou_reward`` with the time that all windows cover together: every astray look costs."""
     return _time_scores(completions, columns, "iou", "union")
 
 
