@@ -53,6 +53,16 @@ class EnvironmentArguments(EnvironmentConfig):
     drop_mastered: bool = field(
         default=False, metadata={"help": "Leave out of later epochs the prompts that are always answered right."}
     )
+    turn_tokens: int | None = field(
+        default=None,
+        metadata={
+            "help": "Longest turn of the model. With it no tool reply overflows max_completion_length: what the turns "
+            "may need is set aside, and replies are shortened to what is left. Needs max_calls."
+        },
+    )
+    tell_left: bool = field(
+        default=False, metadata={"help": "Whether replies end with the calls and tokens left; needs turn_tokens."}
+    )
     vision_cache_mb: int = field(
         default=2048,
         metadata={
@@ -70,6 +80,10 @@ class EnvironmentArguments(EnvironmentConfig):
         if isinstance(self.judge_options, str):
             # The field is frozen; JSON from the command line becomes what YAML gives at once.
             object.__setattr__(self, "judge_options", _parse_options(self.judge_options))
+        if self.turn_tokens is not None and (type(self.turn_tokens) is not int or self.turn_tokens < 1):
+            raise ConfigError(f"turn_tokens must be a whole number from 1 or null, not {self.turn_tokens!r}")
+        if self.tell_left and self.turn_tokens is None:
+            raise ConfigError("tell_left needs turn_tokens: without it nobody counts what is left")
         if type(self.vision_cache_mb) is not int or self.vision_cache_mb < 0:
             raise ConfigError(f"vision_cache_mb must be a whole number from 0, not {self.vision_cache_mb!r}")
         if self.judge_options is not None and not isinstance(self.judge_options, dict):

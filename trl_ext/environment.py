@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from longvt_plugins.budget import Budget
+from longvt_plugins.budget import REFUSAL_TOKENS, Budget
 from longvt_plugins.conversation import Form, question_blocks
 from longvt_plugins.errors import ConfigError, ToolError, VideoError, VideoNotFoundError
 from longvt_plugins.plugins import PluginManager, create_plugin_manager
@@ -37,6 +37,7 @@ from longvt_plugins.types import Block, ToolCall, text_block
 from longvt_plugins.video.config import VideoKeys
 from longvt_plugins.video.library import VideoLibrary
 from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling, Mode, Scaling
+from trl_ext.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
@@ -173,6 +174,7 @@ class VideoEnvironment:
     started: float = 0.0
     _plugins: ClassVar[PluginManager]
     _tools: ClassVar[tuple[Tool, ...]]
+    _ledger: ClassVar[Ledger | None]
 
     def __init__(self) -> None:
         self._start({})
@@ -218,6 +220,9 @@ class VideoEnvironment:
 
     def _start(self, videos: Mapping[str, str]) -> None:
         budget = Budget(max_frames=self.config.max_frames, max_calls=self.config.max_calls)
+        if self._ledger is not None:
+            budget.max_tokens = self._ledger.reply_tokens(self.config.max_calls)
+            budget.count_tokens = self._ledger.count
         self._context = ToolContext(videos, budget=budget, crop=self.config.crop, library=self.library)
         self.calls = self.tool_errors = self.video_errors = 0
         self.failure = None
@@ -225,13 +230,22 @@ class VideoEnvironment:
 
     def _run_tool(self, tool: Tool, arguments: dict[str, Any]) -> list[Block]:
         self.calls += 1
+        reply = self._reply(tool, arguments)
+        self._context.budget.spend(reply)
+        return reply
+
+    def _reply(self, tool: Tool, arguments: dict[str, Any]) -> list[Block]:
         if self.failure is not None:
             return [text_block(error_reply(_UNREADABLE))]
         try:
-            return self._plugins.call_tool(tool, self._context, ToolCall(f"call_{self.calls}", tool.name, arguments))
+            call = ToolCall(f"call_{self.calls}", tool.name, arguments)
+            reply = self._plugins.call_tool(tool, self._context, call)
+            if self._ledger is not None:
+                reply = self._ledger.close(reply, self._context.budget)
+            return reply
         except ToolError as error:
             self.tool_errors += 1
-            return [text_block(error_reply(str(error)))]
+            return self._refusal(str(error))
         except VideoError as error:
             return self._fail(error, f"{tool.name}({arguments})")
         except Exception as error:
@@ -239,6 +253,12 @@ class VideoEnvironment:
         finally:
             # The library keeps as many files open as its bound allows; a batch of 256 rollouts has more.
             self._context.close()
+
+    def _refusal(self, reason: str) -> list[Block]:
+        reply: list[Block] = [text_block(error_reply(reason))]
+        if self._ledger is not None and self._ledger.count(reply) > REFUSAL_TOKENS:
+            return [text_block(error_reply("the call cannot be used"))]
+        return reply
 
     def _fail(self, error: VideoError, doing: str) -> list[Block]:
         """Marks the rollout as failed; the model is told no more than that, since the error names files."""
@@ -249,17 +269,20 @@ class VideoEnvironment:
 
 
 def make_environment(
-    config: EnvironmentConfig | None = None, plugins: PluginManager | None = None
+    config: EnvironmentConfig | None = None,
+    plugins: PluginManager | None = None,
+    ledger: Ledger | None = None,
 ) -> type[VideoEnvironment]:
     """Builds the environment class of a selection of tools, for ``GRPOTrainer(environment_factory=...)``.
 
     Args:
         config: What rollouts see and may do, the tools among it.
         plugins: Where the tools and the reader come from; None loads what is installed.
+        ledger: Keeps replies within the room of a conversation; None lets TRL drop those that are too long.
 
     Raises:
         UnknownNameError: A tool or reader is not installed.
-        ConfigError: A tool has a name that TRL calls itself.
+        ConfigError: A tool has a name that TRL calls itself, or the ledger has no room for the calls.
     """
     config = config if config is not None else EnvironmentConfig()
     plugins = plugins if plugins is not None else create_plugin_manager()
@@ -271,7 +294,10 @@ def make_environment(
         "library": VideoLibrary(config.video, plugins),
         "_plugins": plugins,
         "_tools": tuple(tools),
+        "_ledger": ledger,
     }
+    if ledger is not None:
+        ledger.reply_tokens(config.max_calls)
     for tool in tools:
         if tool.name in TRL_METHODS or hasattr(VideoEnvironment, tool.name):
             raise ConfigError(f"tool {tool.name!r} has a name that TRL's environments use themselves; rename it")

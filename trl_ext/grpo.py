@@ -25,6 +25,7 @@ from longvt_plugins.registry import did_you_mean
 from longvt_plugins.synthetic import resolve_model
 from longvt_plugins.video.config import CACHE_VARIABLE
 from trl_ext.arguments import EnvironmentArguments
+from trl_ext.ledger import Ledger
 from trl_ext.model_setup import load_processor, suppress_media_tokens, warn_of_resizing
 from trl_ext.rollout_keeper import RolloutKeeper
 from trl_ext.spec import VideoToolSpec
@@ -118,6 +119,7 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
         revision=model.model_revision,
         trust_remote_code=training.trust_remote_code,
     )
+    ledger = _ledger(arguments, training, processor)
     spec = VideoToolSpec(
         arguments.rows or "",
         arguments.tools,
@@ -127,6 +129,7 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
         preset=arguments.reward_preset,
         judge_patience=arguments.judge_patience,
         judge_check=arguments.judge_check,
+        ledger=ledger,
         keeper=_keeper(arguments, training, name, processor),
         **arguments.environment,
     )
@@ -135,9 +138,9 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
     training.reward_weights = training.reward_weights or spec.reward_weights
     suppress_media_tokens(training, processor)
     warn_of_resizing(processor, overview=spec.config.overview, crop=spec.config.crop)
-    if training.max_tool_calling_iterations is None:
-        # Past the calls that a rollout has, every turn that calls again is told to answer: one such turn is enough.
-        training.max_tool_calling_iterations = arguments.max_calls
+    if training.max_tool_calling_iterations is None and arguments.max_calls is not None:
+        # One more than the calls: who calls once too often is told to answer, and then has a turn to do it.
+        training.max_tool_calling_iterations = arguments.max_calls + 1
     training.model_init_kwargs = {
         "revision": model.model_revision,
         "trust_remote_code": training.trust_remote_code,
@@ -168,6 +171,20 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
         trainer.push_to_hub()
     if hasattr(trainer, "end"):  # from transformers 5.18 on: closes trackers and the process group
         trainer.end()
+
+
+def _ledger(arguments: EnvironmentArguments, training: GRPOConfig, processor: Any) -> Ledger | None:
+    """The ledger of a recipe that bounds its turns, whose bound it puts into the generation."""
+    if arguments.turn_tokens is None:
+        return None
+    if not training.max_completion_length:
+        raise ConfigError("turn_tokens needs max_completion_length, the room that the turns are a part of")
+    ledger = Ledger(processor, training.max_completion_length, arguments.turn_tokens, arguments.tell_left)
+    training.generation_kwargs = {
+        **(training.generation_kwargs or {}),
+        **ledger.generation_kwargs(use_vllm=training.use_vllm),
+    }
+    return ledger
 
 
 def _share_vision(trainer: Any, max_mb: int) -> None:

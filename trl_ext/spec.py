@@ -27,6 +27,7 @@ from longvt_plugins.plugins import PluginManager, create_plugin_manager
 from longvt_plugins.registry import did_you_mean
 from trl_ext.environment import EnvironmentConfig, VideoEnvironment, make_environment
 from trl_ext.judge_reward import PATIENCE_SECONDS
+from trl_ext.ledger import Ledger
 from trl_ext.reward_choice import choose_judge, choose_rewards
 from trl_ext.scoring import RewardFunction, Scoring
 
@@ -48,6 +49,7 @@ class VideoToolSpec:
         preset: Functions and weights of a published recipe, see :mod:`trl_ext.rewards.presets`; LongVT's by default.
         judge_patience: Seconds that the judge may stay down before the training stops.
         judge_check: Whether the judge is asked three known questions first; one that fails them is not trained on.
+        ledger: Keeps the tools' replies within the room of a conversation.
         keeper: Writes rollouts down.
         plugins: Where tools, judges and readers come from; None loads what is installed.
         environment: Further fields of :class:`EnvironmentConfig`.
@@ -71,6 +73,7 @@ class VideoToolSpec:
         preset: str | None = None,
         judge_patience: float = PATIENCE_SECONDS,
         judge_check: bool = True,
+        ledger: Ledger | None = None,
         keeper: RolloutKeeper | None = None,
         plugins: PluginManager | None = None,
         **environment: Any,
@@ -78,7 +81,7 @@ class VideoToolSpec:
         plugins = plugins if plugins is not None else create_plugin_manager()
         self.rows = Path(rows)
         self.config = environment_config({"tools": list(tools), **environment})
-        self.environment_factory: type[VideoEnvironment] = make_environment(self.config, plugins)
+        self.environment_factory: type[VideoEnvironment] = make_environment(self.config, plugins, ledger)
         functions, self.reward_weights = choose_rewards(reward_funcs, preset)
         self.scoring = Scoring(
             functions,

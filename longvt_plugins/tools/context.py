@@ -6,12 +6,13 @@ resolves among the videos of this rollout and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from longvt_plugins.budget import Budget
+from longvt_plugins.budget import ANSWER_NOW, Budget
 from longvt_plugins.errors import ToolError
 from longvt_plugins.types import Block, ImageBlock, TextBlock, text_block
 from longvt_plugins.video.library import VideoLibrary
@@ -85,6 +86,30 @@ class ToolContext:
     def frames(self, frames: Iterable[Frame], *, video: str, labels: str = "seconds") -> list[Block]:
         """Frames for the model, each after a label with its second unless ``labels`` is ``"none"``."""
         return frame_blocks(frames, video=video, labels=labels)
+
+    def fit(self, wanted: int, build: Callable[[int], list[Block]]) -> list[Block]:
+        """A reply with as many frames as the budget has room for.
+
+        Args:
+            wanted: Frames at most.
+            build: Makes the reply with so many frames; asked again with fewer while it is too long.
+
+        Raises:
+            ToolError: The budget has no room for a single frame.
+        """
+        count = self.budget.grant_frames(wanted)
+        while True:
+            reply = build(count)
+            excess = self.budget.excess(reply)
+            if not excess:
+                return reply
+            # As if every token were a frame's: the text beside them makes each look larger than it is.
+            each = max(1, (excess + int(self.budget.room())) // count)
+            fewer = min(count - 1, count - math.ceil(excess / each))
+            self.budget.return_frames(count - max(fewer, 0))
+            if fewer < 1:
+                raise ToolError(f"the conversation has no room for another frame: {ANSWER_NOW}")
+            count = fewer
 
     def close(self) -> None:
         """Closes the videos that were opened; a library that others use keeps their frames."""

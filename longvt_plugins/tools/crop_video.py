@@ -32,14 +32,17 @@ def crop_video(ctx: ToolContext, video_path: str, start_time: float, end_time: f
         raise ToolError(f"end_time {end_time:g} must be later than start_time {start_time:g}")
     span = TimeSpan(start_time, min(end_time, video.duration))
     wanted = ctx.crop.count(span, video=video)
-    granted = ctx.budget.grant_frames(wanted)
-    frames = video.frames(ctx.crop.times(span, granted, video=video), ctx.crop)
-    shown = f"{_frames(len(frames))} from {format_seconds(span.start)}s to {format_seconds(span.end)}s"
-    if end_time > video.duration:
-        shown += f" (the video ends at {length}s)"
-    if granted < wanted:
-        shown += f" (thinned: {_frames(granted)} left of the budget)"
-    return [ctx.text(f"{shown}:"), *ctx.frames(frames, video=video_path, labels=ctx.crop.labels)]
+
+    def show(count: int) -> list[Block]:
+        frames = video.frames(ctx.crop.times(span, count, video=video), ctx.crop)
+        shown = f"{_frames(len(frames))} from {format_seconds(span.start)}s to {format_seconds(span.end)}s"
+        if end_time > video.duration:
+            shown += f" (the video ends at {length}s)"
+        if count < wanted:
+            shown += f" (thinned: {_frames(count)} left of the budget)"
+        return [ctx.text(f"{shown}:"), *ctx.frames(frames, video=video_path, labels=ctx.crop.labels)]
+
+    return ctx.fit(wanted, show)
 
 
 def _frames(count: int) -> str:

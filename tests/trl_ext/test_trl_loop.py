@@ -9,6 +9,7 @@ from longvt_plugins.rows import read_rows, write_rows
 from longvt_plugins.testing import plugin_manager
 from trl_ext import VideoToolSpec
 from trl_ext.environment import EnvironmentBug
+from trl_ext.ledger import Ledger
 from trl_ext.model_setup import load_processor
 from trl_ext.rollout_keeper import RolloutKeeper, count_generated
 
@@ -43,7 +44,16 @@ class Breaking:
         register(break_down)
 
 
-def train_one_step(tmp_path, rows_file, tiny_model, *rollouts: list[str], rows: int = 1, **options):
+def train_one_step(
+    tmp_path,
+    rows_file,
+    tiny_model,
+    *rollouts: list[str],
+    rows: int = 1,
+    room: int = 600,
+    turn_tokens: int | None = None,
+    **options,
+):
     """Trains one step on the first rows, the n-th rollout writing the n-th turns; gives trainer and rollouts."""
     from trl import GRPOConfig, GRPOTrainer
 
@@ -65,6 +75,7 @@ def train_one_step(tmp_path, rows_file, tiny_model, *rollouts: list[str], rows: 
     spec = VideoToolSpec(
         rows_file,
         keeper=RolloutKeeper(tmp_path / "rollouts", model="scripted", tokenizer=processor.tokenizer),
+        ledger=Ledger(processor, room, turn_tokens) if turn_tokens is not None else None,
         overview_max_frames=2,
         overview_max_pixels=28 * 28,
         crop_max_pixels=28 * 28,
@@ -77,7 +88,7 @@ def train_one_step(tmp_path, rows_file, tiny_model, *rollouts: list[str], rows: 
             max_steps=1,
             per_device_train_batch_size=len(rollouts),
             num_generations=len(rollouts) // rows,
-            max_completion_length=600,
+            max_completion_length=room,
             max_tool_calling_iterations=3,
             report_to="none",
             use_cpu=True,
@@ -125,6 +136,24 @@ def test_a_step_with_calls_errors_and_answers(tmp_path, rows_file, tiny_model):
     logged = trainer.state.log_history[0]
     assert logged["tools/tool_errors"] == pytest.approx(1 / 5)
     assert logged["tools/video_errors"] == 0
+
+
+LONG_WINDOW = '{"video_path": "video_1.mp4", "start_time": 0, "end_time": 20}'
+
+
+def test_a_reply_too_long_for_the_conversation_leaves_the_rollout_unanswered_unless_a_ledger_is_kept(
+    tmp_path, rows_file, tiny_model
+):
+    script = [call(LONG_WINDOW), call(LONG_WINDOW), ANSWER]
+    room = {"room": 60 * 4 + 128 * 4 + 40, "max_calls": 2, "crop_fps": 4.0, "crop_max_frames": 80}
+    _, without = train_one_step(tmp_path / "without", rows_file, tiny_model, script, [ANSWER], **room)
+    assert {rollout.stop_reason for rollout in without.values()} == {"max_turns", "answered"}
+    trainer, kept = train_one_step(tmp_path / "with", rows_file, tiny_model, script, [ANSWER], turn_tokens=60, **room)
+    assert [rollout.stop_reason for rollout in kept.values()] == ["answered", "answered"]
+    long = next(rollout for rollout in kept.values() if rollout.windows)
+    assert long.frames > 2
+    assert all("thinned" in message["content"][0]["text"] for message in (long.messages[3], long.messages[5]))
+    assert trainer.state.log_history[0]["completions/clipped_ratio"] == 0
 
 
 def test_a_bug_in_a_tool_ends_the_training(tmp_path, rows_file, tiny_model):
