@@ -9,11 +9,12 @@ from __future__ import annotations
 import bisect
 import json
 import os
+import re
 import select
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -374,6 +375,39 @@ def boxes(data: bytes, start: int = 0, end: int | None = None) -> list[Box]:
         found.append(Box(name, start, start + length))
         start += length
     return found
+
+
+@pytest.fixture(scope="session")
+def structure() -> Callable[[Path], list[int]]:
+    """``structure(path)`` gives the offsets of all bytes that belong to the container, not to a coded picture."""
+    known: dict[Path, list[int]] = {}
+
+    def structure(path: Path) -> list[int]:
+        if path not in known:
+            known[path] = _structure(path)
+        return known[path]
+
+    return structure
+
+
+def _structure(path: Path) -> list[int]:
+    import av
+
+    data = path.read_bytes()
+    if path.suffix == ".ts":
+        # The head of each packet, and of the stream's own packet inside where one starts.
+        return [at + byte for at in range(0, len(data), 188) for byte in range(20 if data[at + 1] & 0x40 else 5)]
+    if path.suffix == ".mpg":
+        heads = re.finditer(b"\0\0\1[\xb9-\xff]", data)
+        return sorted({at for head in heads for at in range(head.start(), min(head.start() + 40, len(data)))})
+    free = bytearray(b"\1" * len(data))
+    with av.open(str(path)) as container:
+        for packet in container.demux():
+            if packet.size and packet.pos is not None:
+                # Some containers give the place of a packet's own head.
+                start = data.index(bytes(packet), packet.pos)
+                free[start : start + packet.size] = bytes(packet.size)
+    return [at for at, byte in enumerate(free) if byte]
 
 
 class Examiner:
