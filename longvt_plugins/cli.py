@@ -42,6 +42,7 @@ COMMANDS = {
     "rollouts": Command("longvt_plugins.commands.rollouts", "look at saved rollouts, select what to train on next"),
     "synth": Command("longvt_plugins.commands.synth", "make a synthetic long-video world with known answers"),
     "tool": Command("longvt_plugins.commands.tool", "run one tool on a video file, as a model would call it"),
+    "video": Command("longvt_plugins.commands.video", "look at a video file, or at the cache of decoded frames"),
 }
 
 

@@ -89,9 +89,8 @@ class _Asked:
         for time in times:
             content += [{"type": "text", "text": f"{format_seconds(time)}s"}, {"type": "image"}]
         images = self.processor.image_processor
-        patches = int(images.get_number_of_image_patches(size[1], size[0], {}))
         # In the template's text each picture is one token, which the processor multiplies.
-        each = patches // images.merge_size**2 - 1
+        each = int(images.get_number_of_image_patches(size[1], size[0], {}) // images.merge_size**2) - 1
         return self._text_tokens(content) - self._text_tokens([]) + len(times) * each
 
     def _text_tokens(self, content: list[dict[str, str]]) -> int:
