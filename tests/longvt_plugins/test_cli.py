@@ -191,7 +191,7 @@ def test_what_the_tool_refuses_is_told_as_to_the_model(run, video, tmp_path, opt
         (["crop_video", "a.mp4", "--out", "o", "--start-time", "1", "--end-time", "2", "--fps", "3"], "unrecognized"),
         (
             ["crop_video", "a.mp4", "--out", "o", "--start-time", "1", "--end-time", "2", "--reader", "gif"],
-            "longvt: No video reader named 'gif'. Installed: decord (built-in), pyav (built-in), torchcodec (built-in).",
+            "longvt: No video reader named 'gif'. Installed: decord (built-in), pyav (built-in), torchcodec",
         ),
         (["crop_video", "missing.mp4", "--out", "o", "--start-time", "1", "--end-time", "2"], "missing.mp4"),
         (["crop_video", __file__, "--out", "o", "--start-time", "1", "--end-time", "2"], "test_cli.py"),
