@@ -11,6 +11,7 @@ turn out not to be as their index has them. :mod:`longvt_plugins.video.group` re
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _WORTH_SEEKING = 3
 """Packets: to decode so few of them costs less than a seek."""
+
+_LOOKED_AHEAD = 16
+"""Frames in which the order of times shows; decoders keep no more of them back."""
 
 _MOST_FAILURES = 100_000
 """Packets that are remembered as damaged."""
@@ -54,6 +58,7 @@ class CarefulDecoder:
         ahead: The frame after it, if it was decoded already.
         damages: How many packets failed since the last seek.
         failed: Ordinals of all packets that have failed.
+        disordered: Whether frames came in another order than their times have: no time can be trusted then.
     """
 
     def __init__(self, source: PacketSource, index: PacketIndex) -> None:
@@ -61,6 +66,7 @@ class CarefulDecoder:
         self.ahead: Decoded | None = None
         self.damages = 0
         self.failed: set[int] = set()
+        self.disordered = False
         self._source = source
         self._index = index
         self._decoding: Iterator[Decoded] = iter(())
@@ -73,13 +79,15 @@ class CarefulDecoder:
         """
         self._source.user = None
         self._seek(0)
-        self.ahead = next(self._decoding, None)
-        self._source.user = self
-        if self.ahead is None:
-            return None
-        if not self.damages and not self._index.counted:
-            self._index.start_at(self.ahead.ticks)
-        return self.ahead.frame
+        first = next(self._decoding, None)
+        if first is not None and not self._index.counted:
+            if self._index.is_between(self._index.key(0).pts, first.ticks):
+                # Frames that should have come before it: they do not come at all, or in the wrong order.
+                for _ in itertools.islice(self._decoding, _LOOKED_AHEAD):
+                    pass
+            if not self.damages:
+                self._index.start_at(first.ticks)
+        return first.frame if first is not None else None
 
     def examine(self) -> None:
         """Decodes all there is, so that ``failed`` is complete.
@@ -146,6 +154,7 @@ class CarefulDecoder:
 
         sound_from: float = -math.inf
         count = 0
+        latest = -math.inf
         for packet in self._packets(first):
             ordinal = self._source.position - 1
             failed = packet is not None and self._index.is_damaged(ordinal)
@@ -168,7 +177,15 @@ class CarefulDecoder:
                 if self._index.counted:
                     ticks = self._index.times[min(count, len(self._index.times) - 1)]
                     count += 1
-                elif ticks is None or ticks < start.pts:
+                elif ticks is None:
+                    continue
+                elif ticks <= latest:
+                    # The decoder gives frames in the order in which they are shown: these times are wrong.
+                    self.disordered = True
+                    self.damages += 1
+                    sound_from = math.inf
+                latest = max(latest, ticks)
+                if ticks < start.pts and not self._index.counted:
                     continue
                 yield Decoded(ticks, frame, ticks >= sound_from and not frame.is_corrupt, self.damages)
 

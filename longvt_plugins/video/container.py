@@ -105,7 +105,9 @@ def video_stream(container: Any, path: Path) -> Any:
     # The picture on the cover of a piece of music is a video stream too, of one frame.
     streams = [stream for stream in container.streams.video if Disposition.attached_pic not in stream.disposition]
     if not streams:
-        held = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        # Not the streams' own `type`: PyAV 15.1 crashes on one that FFmpeg has no name for.
+        kinds = ("audio", "subtitles", "data", "attachments")
+        held = ", ".join(kind for kind in kinds if getattr(container.streams, kind)) or "nothing"
         raise NoVideoStreamError(f"{path}: no video stream in it (it holds: {held})")
     stream = streams[0]
     if stream.codec_context is None:

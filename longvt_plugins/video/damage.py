@@ -5,18 +5,20 @@
     damage = Damage.find(container, stream, index)
     damage.end                  # ticks at which the video should end, more than index.end if it was cut short
     damage.is_in_hole(ticks)    # frames seem to be missing there
-    damage.findings(0)          # ("truncated: nothing after 20.5 of 40 s",)
+    damage.findings()           # ("truncated: nothing after 20.5 of 40 s",)
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from longvt_plugins.video.index import PacketIndex
 from longvt_plugins.video.sampling import format_seconds
+
+if TYPE_CHECKING:
+    from longvt_plugins.video.careful import CarefulDecoder
 
 NEAR = 1.0
 """Seconds within which a neighbour may stand in for a frame that damage took."""
@@ -72,11 +74,11 @@ class Damage:
         """Whether frames seem to be missing at this moment."""
         return any(start <= ticks < end for start, end in self.holes)
 
-    def findings(self, failed: Sized = ()) -> tuple[str, ...]:
+    def findings(self, decoder: CarefulDecoder | None = None) -> tuple[str, ...]:
         """What there is to say, one line each.
 
         Args:
-            failed: Packets that could not be decoded.
+            decoder: What it has found besides.
         """
         said = []
         start, until = self.index.start, self.readable_until
@@ -86,8 +88,11 @@ class Damage:
         marked = len(self.index.damaged)
         if marked:
             said.append(f"{marked} packet{'s' * (marked != 1)} marked as damaged by the container")
-        if len(failed):
-            said.append(f"{len(failed)} damaged packet{'s' * (len(failed) != 1)} skipped")
+        if decoder is not None and decoder.failed:
+            failed = len(decoder.failed)
+            said.append(f"{failed} damaged packet{'s' * (failed != 1)} skipped")
+        if decoder is not None and decoder.disordered:
+            said.append("the times of frames contradict the order in which they are stored")
         inside = [hole for hole in self.holes if hole[1] < math.inf or until is None]
         for begin, end in inside[:_MOST_HOLES_TOLD]:
             last = min(end, self.index.end)

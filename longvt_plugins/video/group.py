@@ -15,6 +15,7 @@ word: what has not come, :mod:`longvt_plugins.video.careful` reads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -86,8 +87,8 @@ class GroupDecoder:
         self._is_non_reference = non_reference_test(context.codec.canonical_name, context.extradata)
         # A packet of interlaced H.264 may hold one field alone, so that its frame needs another one.
         self._fields = context.codec.canonical_name == "h264"
-        # What the test finds are B-frames, which lie between two others: both come before them.
-        self._between = context.codec.canonical_name.startswith("mpeg")
+        # Where frames are stored out of order, those that no other refers to are shown before one stored earlier.
+        self._reordered = bool(context.has_b_frames)
 
     @property
     def usable(self) -> bool:  # noqa: D102 - said above
@@ -143,10 +144,14 @@ class GroupDecoder:
         """
         source, mine = self._source, object()
         found, held, whole = 0, None, False
+        latest = -math.inf
         try:
             for frame in self._decoded(run, mine):
                 if frame is None or frame.pts is None or frame.is_corrupt or frame.pts > run.times[found]:
                     break
+                if frame.pts <= latest:  # Frames come out in the order in which they are shown.
+                    break
+                latest = frame.pts
                 if frame.pts < run.times[found]:
                     continue
                 if self._fields and frame.interlaced_frame:
@@ -183,14 +188,15 @@ class GroupDecoder:
             ordinal = source.position - 1
             ticks = needed.get(ordinal)
             spare = self._is_non_reference is not None and self._is_non_reference(memoryview(packet))
+            if spare and self._reordered and (packet.pts is None or packet.pts > latest):
+                break
             if ticks is None and spare:
                 packet = source.next()
                 continue
             if packet.is_corrupt or (ticks is not None and packet.pts != ticks):
                 break
-            if spare and self._between and packet.pts > latest:
-                break
-            latest = max(latest, packet.pts or latest)
+            if packet.pts is not None:
+                latest = max(latest, packet.pts)
             try:
                 yield from context.decode(packet)
                 if ordinal == run.last:

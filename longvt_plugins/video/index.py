@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 EARLY = 4
 """Packets by which a mark of damage may miss the data that was lost: parsers read ahead, and notice late."""
 
-_REGULAR = 0.98
-"""Share of equal gaps from which on a frame rate counts as constant."""
+_REGULAR, _ODD, _FEW = 0.98, 2, 8
+"""Share of equal gaps from which on a frame rate counts as constant; or all but two, of eight or more."""
 
 _UNKNOWN = -(2**63)
 """Stands for a time that the container does not give; FFmpeg's own number for it."""
@@ -105,7 +105,8 @@ class PacketIndex:
                 packet = next(packets)
             except ExitError:
                 raise
-            except (StopIteration, FFmpegError):  # An error here is a cut file: what is left of it counts.
+            except (StopIteration, FFmpegError, IndexError):
+                # A cut file: what is left of it counts. PyAV 15.1 stumbles at the end over streams found on the way.
                 break
             if check is not None:
                 check()
@@ -164,7 +165,8 @@ class PacketIndex:
         lengths, numbers = np.unique(gaps, return_counts=True)
         usual = int(lengths[numbers.argmax()])
         # Whole ticks cannot hold every rate: of 29.97 frames a second some are 33 milliseconds long and some 34.
-        regular = (np.abs(gaps - usual) <= 1).sum() >= _REGULAR * len(gaps)
+        odd = int((np.abs(gaps - usual) > 1).sum())
+        regular = odd <= (1 - _REGULAR) * len(gaps) or (odd <= _ODD and len(gaps) >= _FEW)
         return usual if regular else None
 
     def usual_gap(self) -> float:
@@ -178,6 +180,10 @@ class PacketIndex:
         """The presentation time that follows this one; None after the last."""
         place = bisect.bisect_right(self.times, ticks)
         return self.times[place] if place < len(self.times) else None
+
+    def is_between(self, start: int, end: int) -> bool:
+        """Whether a frame comes on screen at ``start`` or after it, and before ``end``."""
+        return bisect.bisect_left(self.times, start) < bisect.bisect_left(self.times, end)
 
     def ordinal_of(self, ticks: int) -> int | None:
         """How many packets come before that of the frame shown from ``ticks`` on; None if it cannot be told."""

@@ -89,7 +89,7 @@ class PacketSource:
             self._deadline.check()
             try:
                 packet = next(self._packets)
-            except StopIteration:
+            except (StopIteration, IndexError):  # PyAV 15.1 stumbles at the end over streams found on the way.
                 return None
             except ExitError:
                 raise self._deadline.error() from None
@@ -147,6 +147,9 @@ class PacketSource:
 
     def close(self) -> None:
         """Closes the file; without it PyAV keeps memory and the file descriptor."""
+        # Who decoded last knows this source: left so, the decoder would stay until the garbage collector comes by.
+        self.user = None
+        self._packets = iter(())
         self.container.close()
 
     def _next_key(self) -> Any | None:

@@ -102,7 +102,7 @@ def probe(path: str | Path, *, decode: bool = False, time_limit: float | None = 
         width, height = PictureMaker().full(first).size
         if decode:
             careful.examine()
-        return _info(file, source, index, damage.findings(careful.failed), damage.end, (width, height, rotation))
+        return _info(file, source, index, damage.findings(careful), damage.end, (width, height, rotation))
     finally:
         source.close()
 

@@ -140,7 +140,7 @@ class PyavReader:
     @property
     def damage(self) -> tuple[str, ...]:
         """What is known to be damaged so far, one line each."""
-        return self._damage.findings(self._careful.failed)
+        return self._damage.findings(self._careful)
 
     def frames(self, times: Iterable[float]) -> Iterator[Frame]:
         """The frame on screen at each time, as large as the video.
@@ -203,7 +203,7 @@ class PyavReader:
 
     def _grouped(self, wanted: list[Wanted], place: int, stop: int) -> Iterator[Any]:
         """PyAV's frames for wanted ones from a place on, one for each, as far as they can be had by groups."""
-        while place < stop and self._groups.usable:
+        while place < stop and self._groups.usable and not self._careful.disordered:
             run = self._groups.plan(wanted, place, stop)
             if run is None:
                 return
@@ -229,7 +229,7 @@ class PyavReader:
         met = shown is not None and (shown.ticks == wanted or shown.frame.interlaced_frame)
         sure = shown is not None and met and (not late or careful.damages == shown.damages)
         if shown is not None and sure and ticks < self._index.end:
-            exact = shown.sound and not self._damage.is_in_hole(ticks)
+            exact = shown.sound and not careful.disordered and not self._damage.is_in_hole(ticks)
             return self._frame(make(shown.frame), shown.ticks, exact=exact)
         near = [
             (abs(ticks - candidate.ticks), candidate) for candidate in (shown, careful.ahead) if candidate is not None
