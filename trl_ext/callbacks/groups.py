@@ -2,7 +2,8 @@
 
 Logged beside TRL's ``frac_reward_zero_std``, for each generation, as shares of the groups:
 
-- ``groups/without_variance``: at least two rollouts, all with one sum of rewards. TRL's figure counts rollouts.
+- ``groups/without_variance``: at least two rollouts, all with one sum of rewards. TRL's figure takes a group without
+  any score for a varied one.
 - ``groups/all_right`` and ``groups/all_wrong``: every answer scores 1, or 0; what to drop, and what is too hard.
 - ``groups/abstained``: fewer than two rollouts are left, the others had no verdict or a broken video.
 """
