@@ -206,11 +206,10 @@ def _timetable(video: HasTimetable | None) -> Timetable:
 
 def _frame_range(span: TimeSpan, table: Timetable) -> tuple[int, int]:
     """Numbers of the first and last frame of a span, by the mean frame rate; a last one before the first: none."""
-    end = len(table.times) - 1
-    if span.start <= 0 and span.end >= table.duration:
-        return 0, end
-    length = len(table.times) / table.fps
-    return math.ceil(min(span.start, length) * table.fps), min(math.floor(min(span.end, length) * table.fps), end)
+    last = len(table.times) - 1
+    if span.end < table.duration:  # Else to the end, though by the mean frame rate there may be some time left.
+        last = min(math.floor(span.end * table.fps), last)
+    return math.ceil(min(span.start, len(table.times) / table.fps) * table.fps), last
 
 
 def _spread(first: int, last: int, count: int) -> list[int]:
