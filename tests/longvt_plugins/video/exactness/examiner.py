@@ -2,7 +2,7 @@
 
 Reads one JSON object a line, answers with one a line::
 
-    {"path": "a.mp4", "times": [0]}     {"duration": 9.0, "frames": [{"number": 0, "time": 0.0, "exact": true}]}
+    {"path": "a.mp4", "times": [0]}     {"frames": [{"number": 0, "time": 0.0, "exact": true}], "timetable": [0.0, 0.1]}
     {"path": "b.mp4", "times": [0]}     {"error": ["NotAVideoError", "b.mp4: not a video file"]}
     {"path": "a.mp4", "plain": true}    {"frames": [[0.0, 0], [0.1, 1]], "packets": [0.0, 0.1], "stopped": null}
 
@@ -36,7 +36,7 @@ def look(path: str, times: list[float]) -> dict[str, Any]:
                     answers.append({"error": [type(error).__name__, str(error)]})
                 else:
                     answers.append({"number": number(frame.image), "time": frame.time, "exact": frame.exact})
-            return {"duration": video.duration, "frames": answers}
+            return {"frames": answers, "timetable": video.timetable.times}
     except LongvtError as error:
         return {"error": [type(error).__name__, str(error)]}
 
@@ -53,6 +53,7 @@ def decode_plainly(path: str) -> dict[str, Any]:
             if stream.codec_context is None:
                 raise IndexError("no decoder for it")
             stream.codec_context.options = {"err_detect": "explode"}
+            stream.codec_context.thread_count = 1
             tick = float(stream.time_base)
             demuxed = container.demux(stream)
             while True:
