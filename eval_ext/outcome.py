@@ -2,7 +2,7 @@
 
 ::
 
-    {"longvt_outcome": 1, "answer": "red", "format_ok": true, "windows": [[46.0, 52.0]], "calls": 1, ...}
+    {"longvt_outcome": 2, "answer": "red", "format_ok": true, "windows": [[46.0, 52.0]], "calls": 1, "turns": 2, ...}
 
 lmms-eval hands a task nothing of an answer but its text, and its cache keeps nothing else, so what the model
 did travels in the text. A rollout that failed becomes the empty text, which lmms-eval never caches. The whole
@@ -15,12 +15,15 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eval_ext.metering import Effort
 from longvt_plugins.conversation import Form
 from longvt_plugins.rollouts import Rollout
 from longvt_plugins.transcript import parse_transcript
 
 _MARK = "longvt_outcome"
-_VERSION = 1
+
+VERSION = 2
+"""Part of every task's configuration, so that lmms-eval's cache gives back no text of another version."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,13 @@ class Outcome:
         tokens: Tokens that it wrote.
         seconds: How long it took.
         stop_reason: Why it ended.
+        turns: Turns that it wrote.
+        truncated_turns: Those of them that were cut off at the longest allowed.
+        prompt_tokens: Tokens that it read, all turns together; 0 where a server does not count.
+        cached_turns: Turns for which nobody was asked.
+        retries: Requests that were sent again.
+        model_seconds: Of ``seconds``, those spent waiting for the model.
+        cost: US dollars; 0 without prices.
     """
 
     answer: str | None
@@ -48,10 +58,22 @@ class Outcome:
     tokens: int
     seconds: float
     stop_reason: str
+    turns: int = 0
+    truncated_turns: int = 0
+    prompt_tokens: int = 0
+    cached_turns: int = 0
+    retries: int = 0
+    model_seconds: float = 0.0
+    cost: float = 0.0
 
 
-def write_outcome(rollout: Rollout) -> str:
-    """The text that lmms-eval gets for a rollout; empty if it failed."""
+def write_outcome(rollout: Rollout, effort: Effort) -> str:
+    """The text that lmms-eval gets for a rollout; empty if it failed.
+
+    Args:
+        rollout: What the model did.
+        effort: What it took.
+    """
     if rollout.stop_reason == "error":
         return ""
     transcript = parse_transcript(rollout.messages)
@@ -66,8 +88,9 @@ def write_outcome(rollout: Rollout) -> str:
         tokens=rollout.tokens,
         seconds=round(rollout.seconds, 3),
         stop_reason=rollout.stop_reason,
+        **{**asdict(effort), "model_seconds": round(effort.model_seconds, 3)},
     )
-    return json.dumps({_MARK: _VERSION, **asdict(outcome)})
+    return json.dumps({_MARK: VERSION, **asdict(outcome)})
 
 
 def read_outcome(text: str, form: Form) -> Outcome | None:
@@ -89,7 +112,7 @@ def read_outcome(text: str, form: Form) -> Outcome | None:
     # A text holds no replies of tools, so nothing in it was executed.
     refused = len(transcript.tool_calls) + len(transcript.malformed_calls)
     stop_reason = "answered" if answer is not None else "no_answer"
-    return Outcome(answer, transcript.format_ok, [], 0, refused, 0, 0, 0.0, stop_reason)
+    return Outcome(answer, transcript.format_ok, [], 0, refused, 0, 0, 0.0, stop_reason, turns=1)
 
 
 def _envelope(text: str) -> dict[str, Any] | None:
@@ -99,6 +122,6 @@ def _envelope(text: str) -> dict[str, Any] | None:
         values = json.loads(text)
     except (ValueError, RecursionError):
         return None  # another model's text that only starts alike
-    if not isinstance(values, dict) or values.pop(_MARK, None) != _VERSION:
+    if not isinstance(values, dict) or values.pop(_MARK, None) != VERSION:
         return None
     return values if set(values) == set(Outcome.__dataclass_fields__) else None

@@ -11,6 +11,7 @@ A None is a question without a verdict: it is left out here and counted elsewher
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,24 @@ def ci_high(values: Sequence[float | None]) -> float | None:
     return _bootstrap(values, 97.5)
 
 
+def p95(values: Sequence[float | None]) -> float | None:
+    """What 95 of 100 stay below."""
+    import numpy as np
+
+    present = [value for value in values if value is not None]
+    return float(np.percentile(present, 95)) if present else None
+
+
+def dollars(values: Sequence[float | None]) -> float:
+    """Sum of money."""
+    return math.fsum(value or 0.0 for value in values)
+
+
+def names(values: Sequence[str | None]) -> str | None:
+    """The different names among the values; one, if all is well."""
+    return "; ".join(sorted({value for value in values if value})) or None
+
+
 @dataclass(frozen=True)
 class Metric:
     """One number of a task.
@@ -65,43 +84,71 @@ METRICS = {
     "accuracy_ci_high": Metric(ci_high, True),
     "format": Metric(mean, True, tags_only=True),
     "iou": Metric(mean, True, tools_only=True),
+    "iou_union": Metric(mean, True, tools_only=True),
+    "hit": Metric(mean, True, tools_only=True),
+    "hit_union": Metric(mean, True, tools_only=True),
+    "used_tools": Metric(mean, tools_only=True),
     "calls": Metric(mean, tools_only=True),
     "refused_calls": Metric(mean, False, tools_only=True),
+    "turns": Metric(mean),
     "frames": Metric(mean),
+    "prompt_tokens": Metric(mean),
     "tokens": Metric(mean),
-    "seconds": Metric(mean, False),
+    "truncated_turns": Metric(mean, False),
     "cut_off": Metric(mean, False),
+    "retries": Metric(mean, False),
+    "seconds": Metric(mean, False),
+    "seconds_p95": Metric(p95, False),
+    "model_seconds": Metric(mean, False),
+    "cost": Metric(dollars, False),
     "scored": Metric(total, True),
     "failed": Metric(total, False),
-    "no_verdict": Metric(total, False),
 }
 """Every number of our tasks; beside them each source of rows has an accuracy of its own."""
 
+JUDGED = {
+    "judged_accuracy": Metric(mean, True),
+    "judged_accuracy_ci_low": Metric(ci_low, True),
+    "judged_accuracy_ci_high": Metric(ci_high, True),
+    "no_verdict": Metric(total, False),
+    "judge": Metric(names),
+}
+"""What a judge adds that stands beside the exact one."""
 
-def source_metric(source: str) -> str:
-    """Name of the accuracy on the rows of one source."""
-    return f"accuracy/{source}"
+
+def source_metric(source: str, accuracy: str = "accuracy") -> str:
+    """Name of an accuracy on the rows of one source."""
+    return f"{accuracy}/{source}"
 
 
-def metric_list(form: Form, sources: Iterable[str]) -> list[dict[str, Any]]:
+def metric_list(form: Form, sources: Iterable[str], *, judged: bool = False) -> list[dict[str, Any]]:
     """The metrics of a task, as its YAML would list them.
 
     Args:
         form: Metrics that say nothing about it are left out.
         sources: Of the task's rows; a single one needs no number of its own.
+        judged: A judge stands beside the exact one.
     """
     metrics = {name: METRICS[name] for name in metric_names(form)}
+    if judged:
+        metrics |= JUDGED
     named = sorted({source for source in sources if source})
-    if len(named) > 1:
-        metrics |= {source_metric(source): METRICS["accuracy"] for source in named}
+    for source in named if len(named) > 1 else ():
+        accuracies = ["accuracy", "judged_accuracy"] if judged else ["accuracy"]
+        metrics |= {source_metric(source, name): METRICS["accuracy"] for name in accuracies}
     return [
         {"metric": name, "aggregation": metric.aggregate, "higher_is_better": metric.higher_is_better}
         for name, metric in metrics.items()
     ]
 
 
+def is_judges(metric: str) -> bool:
+    """Whether a metric is there only with a judge beside the exact one."""
+    return metric.partition("/")[0] in JUDGED
+
+
 def metric_names(form: Form) -> list[str]:
-    """The metrics that say something about this form."""
+    """The metrics that say something about this form, without a judge's."""
     return [
         name
         for name, metric in METRICS.items()

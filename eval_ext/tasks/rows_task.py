@@ -8,7 +8,7 @@
       version: 1.0
       longvt_form: tool                # tool, reasoning or non_think
       longvt_oracle: false             # true: the right window is looked at before the first turn
-      longvt_judge: exact
+      longvt_judge: exact              # beside the exact one, where LONGVT_JUDGE names none
       longvt_data: LONGVT_DATA         # a rows file, or a folder with test.parquet
 
 Everything else has a default here. Our own models read the row and the form and run the tool loop; any
@@ -26,11 +26,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 from lmms_eval.api.task import ConfigurableMessagesTask
+from loguru import logger
 
-from eval_ext.tasks.metrics import metric_list
-from eval_ext.tasks.scoring import make_judge, score_sample
+from eval_ext.outcome import VERSION, read_outcome
+from eval_ext.tasks.judging import Judging, read_judge_config
+from eval_ext.tasks.metrics import is_judges, metric_list
+from eval_ext.tasks.scoring import score_sample
 from longvt_plugins.conversation import Form, system_message
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.judges import Judgement
 from longvt_plugins.rows import Row, parse_row, read_rows
 
 SPLIT = "test"
@@ -52,21 +56,25 @@ class RowsTask(ConfigurableMessagesTask):  # type: ignore[misc]
         form: Any = metadata.get("longvt_form")
         if form not in get_args(Form):
             raise ConfigError(f"task {settings.get('task')}: longvt_form must be one of {', '.join(get_args(Form))}")
-        judge = metadata.get("longvt_judge", "exact")
-        make_judge(judge)  # before an hour of answers, not after it
+        # Before an hour of answers, not after it.
+        judging = Judging(read_judge_config(os.environ, metadata.get("longvt_judge", "exact")))
+        self._judging = None if judging.is_strict else judging
+        self._judgements: dict[tuple[str, str], Judgement] = {}
         self._rows = _read_rows(metadata.get("longvt_data", "LONGVT_DATA"))
         if metadata.get("longvt_oracle") and any(row["video_segment"] is None for row in self._rows):
             raise ConfigError(f"task {settings.get('task')}: a row has no video_segment to look at")
         # In the configuration, so that a cache does not take one data set's answers for another's.
         metadata["longvt_data_fingerprint"] = _fingerprint(self._rows)
+        metadata["longvt_outcome"] = VERSION
+        self._form: Form = form
         defaults = {
             "output_type": "generate_until",
             "test_split": SPLIT,
             "doc_to_text": doc_to_text,
             "doc_to_target": "answer",
             "doc_to_messages": functools.partial(doc_to_messages, form=form),
-            "process_results": functools.partial(score_sample, form=form, judge=judge),
-            "metric_list": metric_list(form, (row["source"] for row in self._rows)),
+            "process_results": functools.partial(score_sample, form=form),
+            "metric_list": metric_list(form, (row["source"] for row in self._rows), judged=self._judging is not None),
             "generation_kwargs": {"temperature": 0, "do_sample": False, "until": []},
             # By default thoughts are taken out before scoring, and then no format can be scored.
             "reasoning_tags": "none",
@@ -82,12 +90,62 @@ class RowsTask(ConfigurableMessagesTask):  # type: ignore[misc]
         self.dataset = datasets.DatasetDict({SPLIT: datasets.Dataset.from_list(docs)})
         self.dataset_no_image = self.dataset
 
+    def dump_config(self) -> dict[str, Any]:
+        """The configuration, without what depends on the judge.
+
+        lmms-eval's cache takes it for the key of answers, and these do not depend on who judges them; which judge
+        it was is the metric ``judge``.
+        """
+        config: dict[str, Any] = super().dump_config()
+        metrics = config["metric_list"]
+        return config | {"metric_list": [metric for metric in metrics if not is_judges(metric["metric"])]}
+
+    def apply_filters(self) -> Any:
+        """As lmms-eval's own; then the judge is asked, about all answers at once."""
+        done = super().apply_filters()
+        if self._judging is not None and self._is_scored:
+            self._judge(self._judging)
+        return done
+
     def process_results(self, doc: Mapping[str, Any], results: Sequence[Any], full_docs: Any = None) -> dict[str, Any]:
         """Scores a sample. lmms-eval's own would try a failure five times over and then hide its reason."""
         if self.config.process_results is None:  # --predict_only
             return dict(super().process_results(doc, results, full_docs))
-        first = results[0][0] if isinstance(results[0], list) else results[0]
-        return dict(self.config.process_results(doc, [first or ""]))
+        text = _text(results[0])
+        if not self._is_scored:
+            return dict(self.config.process_results(doc, [text]))
+        judgement = self._judgements.get((str(doc["id"]), text))
+        return dict(self.config.process_results(doc, [text], judgement=judgement))
+
+    @property
+    def _is_scored(self) -> bool:
+        """Scores are made here, not by a function of the YAML's own, and not left out."""
+        return getattr(self.config.process_results, "func", None) is score_sample
+
+    def _judge(self, judging: Judging) -> None:
+        asked: dict[tuple[str, str], tuple[Row, str]] = {}
+        for instance in self._instances:
+            row = parse_row(instance.doc)
+            for response in instance.filtered_resps.values():
+                text = _text(response)
+                outcome = read_outcome(text, self._form)
+                if outcome is not None and outcome.answer is None:
+                    self._judgements[row["id"], text] = judging.no_answer()
+                elif outcome is not None and outcome.answer is not None:
+                    asked[row["id"], text] = (row, outcome.answer)
+        judgements = judging.judge_all(list(asked.values()))
+        self._judgements |= dict(zip(asked, judgements, strict=True))
+        missing = [judgement.reason for judgement in judgements if judgement.score is None]
+        if missing:
+            logger.error(
+                f"{self.config.task}: the judge {judging.config.name} had no verdict on {len(missing)} of "
+                f"{len(judgements)} answers; they count in accuracy and not in judged_accuracy: {missing[0]}"
+            )
+
+
+def _text(response: Any) -> str:
+    first = response[0] if isinstance(response, list) else response
+    return first or ""
 
 
 def doc_to_text(doc: Mapping[str, Any]) -> str:

@@ -1,13 +1,12 @@
-"""Scores one question: is the answer right, is the form kept, was the right part looked at.
+"""Scores one question: is the answer right, is the form kept, was the right part looked at, what did it take.
 
-A request that failed and an answer that the judge could not judge have no score: their values are None and
-they are counted. Numbers over all questions are made in :mod:`eval_ext.tasks.metrics`.
+The strict score is the exact judge's and always there; what another judge says stands beside it. A request that
+failed and an answer without a verdict have no score: their values are None and they are counted. Numbers over all
+questions are made in :mod:`eval_ext.tasks.metrics`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,74 +14,129 @@ from eval_ext.outcome import Outcome, read_outcome
 from eval_ext.tasks.metrics import metric_names, source_metric
 from longvt_plugins import temporal
 from longvt_plugins.conversation import Form
-from longvt_plugins.judges.judge import Judge, JudgeConfig, Judgement
-from longvt_plugins.plugins import create_plugin_manager
+from longvt_plugins.judges.exact import exact_score
+from longvt_plugins.judges.judge import Judgement
 from longvt_plugins.rows import Row, parse_row, row_span
 from longvt_plugins.types import TimeSpan
 
 Scores = dict[str, Any]
 
+REWARDS = ("accuracy", "format", "iou", "iou_union", "hit", "hit_union")
+"""The scores that saved rollouts carry: those for which nobody has to be asked."""
 
-def score_sample(doc: Mapping[str, Any], results: Sequence[str], *, form: Form, judge: str) -> Scores:
+_FACTS = (
+    "turns",
+    "frames",
+    "prompt_tokens",
+    "tokens",
+    "truncated_turns",
+    "retries",
+    "seconds",
+    "model_seconds",
+    "cost",
+)
+
+
+def score_sample(
+    doc: Mapping[str, Any], results: Sequence[str], *, form: Form, judgement: Judgement | None = None
+) -> Scores:
     """What lmms-eval calls ``process_results``.
 
     Args:
         doc: The row, as the dataset holds it.
         results: The model's text.
         form: Of the task.
-        judge: A registered judge.
+        judgement: Another judge's on this answer; None where there is no other judge, or nothing to judge.
 
     Returns:
-        A value for every metric of the form.
+        A value for every metric of the form and of the judge, and facts that only the log of samples shows:
+        ``stop_reason``, ``windows`` and ``judge_reason``.
     """
     row = parse_row(doc)
-    outcome = read_outcome(results[0], form)
+    return _score(row, read_outcome(results[0], form), form) | _judged(row, judgement)
+
+
+def rollout_rewards(row: Row, outcome: Outcome | None, form: Form) -> dict[str, float | None]:
+    """The scores that a saved rollout carries; none for one that failed.
+
+    Args:
+        row: The question.
+        outcome: What its rollout came to.
+        form: Of the task.
+    """
+    if outcome is None:
+        return {}
+    scores = _score(row, outcome, form)
+    return {name: scores[name] for name in REWARDS if name in scores}
+
+
+def _score(row: Row, outcome: Outcome | None, form: Form) -> Scores:
     scores: Scores = dict.fromkeys(metric_names(form))
     if outcome is None:
-        return scores | {"scored": 0, "failed": 1, "no_verdict": 0}
-    judgement = _judge(row, outcome, judge)
-    right = judgement.score
+        return scores | {"scored": 0, "failed": 1, "stop_reason": "error", "windows": []}
+    right = _strict(row, outcome.answer)
+    facts = {name: getattr(outcome, name) for name in _FACTS}
     scores |= {
+        **facts,
         "accuracy": right,
         "accuracy_ci_low": right,
         "accuracy_ci_high": right,
         source_metric(row["source"]): right,
-        "frames": outcome.frames,
-        "tokens": outcome.tokens,
-        "seconds": outcome.seconds,
+        "seconds_p95": outcome.seconds,
         "cut_off": float(outcome.stop_reason in ("length", "max_turns")),
-        "scored": int(right is not None),
+        "scored": 1,
         "failed": 0,
-        "no_verdict": int(right is None),
+        "stop_reason": outcome.stop_reason,
+        "windows": outcome.windows,
     }
     if "format" in scores:
         scores["format"] = float(outcome.format_ok)
     if "iou" in scores:
-        scores |= {"iou": _iou(row, outcome), "calls": outcome.calls, "refused_calls": outcome.refused_calls}
+        scores |= {
+            **_evidence(row, outcome),
+            "used_tools": float(outcome.calls > 0),
+            "calls": outcome.calls,
+            "refused_calls": outcome.refused_calls,
+        }
     return scores
 
 
-@functools.cache
-def make_judge(name: str) -> Judge:
-    """A registered judge, made once a process.
+def _judged(row: Row, judgement: Judgement | None) -> Scores:
+    if judgement is None:
+        # A value for every question, so that every process of a distributed run has the same names.
+        names = ("judged_accuracy", "judged_accuracy_ci_low", "judged_accuracy_ci_high", "judge", "judge_reason")
+        return dict.fromkeys(names) | {"no_verdict": 0}
+    score = judgement.score
+    return {
+        "judged_accuracy": score,
+        "judged_accuracy_ci_low": score,
+        "judged_accuracy_ci_high": score,
+        source_metric(row["source"], "judged_accuracy"): score,
+        "no_verdict": int(score is None),
+        "judge": judgement.fingerprint,
+        "judge_reason": judgement.reason,
+    }
 
-    Raises:
-        UnknownNameError: There is none of this name.
-    """
-    return create_plugin_manager().judges.get(name)(JudgeConfig(name))
+
+def _strict(row: Row, answer: str | None) -> float:
+    if answer is None:
+        return 0.0
+    options, kind, question = row["options"], row["kind"], row["question"]
+    score = exact_score(row["answer"], answer, options=options, kind=kind, question=question).score
+    assert score is not None, "the exact judge always has a verdict"
+    return score
 
 
-def _judge(row: Row, outcome: Outcome, judge: str) -> Judgement:
-    if outcome.answer is None:
-        return Judgement(0.0, "wrong", "no answer")
-    return asyncio.run(
-        make_judge(judge)(row["question"], row["answer"], outcome.answer, options=row["options"], kind=row["kind"])
-    )
-
-
-def _iou(row: Row, outcome: Outcome) -> float | None:
-    """Of the last window; 0 if the model never looked, None if the row does not say where."""
+def _evidence(row: Row, outcome: Outcome) -> Scores:
+    """Of the last window and of all together; 0 if the model never looked, None if the row does not say where."""
     reference = row_span(row)
     if reference is None:
-        return None
-    return temporal.iou(TimeSpan(*outcome.windows[-1]), reference) if outcome.windows else 0.0
+        return dict.fromkeys(("iou", "iou_union", "hit", "hit_union"))
+    windows = [TimeSpan(*window) for window in outcome.windows]
+    last = windows[-1:]
+    return {
+        "iou": temporal.iou(last, reference),
+        "iou_union": temporal.iou(windows, reference),
+        "hit": float(temporal.intersection(last, reference) > 0),
+        "hit_union": float(temporal.intersection(windows, reference) > 0),
+    }

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from eval_ext.metering import Effort
 from eval_ext.outcome import Outcome, read_outcome, write_outcome
 from longvt_plugins.rollouts import Rollout
 
@@ -35,19 +36,23 @@ def rollout(stop_reason="answered", messages=MESSAGES):
 
 
 def test_the_facts_come_back_as_they_went():
-    outcome = read_outcome(write_outcome(rollout()), "tool")
-    assert outcome == Outcome("red", True, [[2.0, 6.0]], 1, 1, 0, 9, 1.235, "answered")
+    effort = Effort(turns=3, truncated_turns=1, prompt_tokens=700, retries=2, model_seconds=1.0004, cost=0.25)
+    outcome = read_outcome(write_outcome(rollout(), effort), "tool")
+    assert outcome == Outcome(
+        "red", True, [[2.0, 6.0]], 1, 1, 0, 9, 1.235, "answered",
+        turns=3, truncated_turns=1, prompt_tokens=700, retries=2, model_seconds=1.0, cost=0.25,
+    )  # fmt: skip
 
 
 def test_a_failed_rollout_is_the_empty_text_which_is_never_cached():
-    assert write_outcome(rollout("error")) == ""
+    assert write_outcome(rollout("error"), Effort()) == ""
     assert read_outcome("", "tool") is None
     assert read_outcome(" \n", "non_think") is None
 
 
 def test_an_answer_may_hold_anything():
     said = '"} {"longvt_outcome": 1, \u2603 </answer>\n'
-    written = write_outcome(rollout(messages=[{"role": "assistant", "content": f"<answer>{said}"}]))
+    written = write_outcome(rollout(messages=[{"role": "assistant", "content": f"<answer>{said}"}]), Effort())
     assert read_outcome(written, "tool").answer == '"} {"longvt_outcome": 1, \u2603'
 
 
@@ -68,13 +73,13 @@ def test_an_untagged_text_is_an_answer_only_where_none_is_asked_to_think(form, a
 
 
 @pytest.mark.parametrize(
-    "text", ['{"longvt_outcome": 1', '{"longvt_outcome": 2}', '{"longvt_outcome": 1, "answer": "x"}', '{"a": 1}']
+    "text", ['{"longvt_outcome": 1', '{"longvt_outcome": 3}', '{"longvt_outcome": 1, "answer": "x"}', '{"a": 1}']
 )
 def test_text_that_only_looks_like_ours_is_text(text):
     assert read_outcome(text, "non_think").answer == text
 
 
 def test_the_text_is_plain_json_on_one_line():
-    written = write_outcome(rollout())
+    written = write_outcome(rollout(), Effort())
     assert "\n" not in written
-    assert json.loads(written)["longvt_outcome"] == 1
+    assert json.loads(written)["longvt_outcome"] == 2

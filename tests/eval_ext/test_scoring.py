@@ -5,9 +5,11 @@ import random
 
 import pytest
 
-from eval_ext.tasks.metrics import METRICS, ci_high, ci_low, mean, metric_list, total
-from eval_ext.tasks.scoring import score_sample
-from longvt_plugins.errors import UnknownNameError
+from eval_ext.outcome import read_outcome
+from eval_ext.tasks.metrics import JUDGED, METRICS, ci_high, ci_low, dollars, mean, metric_list, names, p95, total
+from eval_ext.tasks.scoring import rollout_rewards, score_sample
+from longvt_plugins.judges import Judgement
+from longvt_plugins.rows import parse_row
 
 DOC = {
     "id": "q", "videos": '{"video_1.mp4": "v.mp4"}', "kind": "open", "question": "Which colour?", "answer": "red",
@@ -15,16 +17,21 @@ DOC = {
 }  # fmt: skip
 
 
+NOT_SCORES = ("failed", "scored", "no_verdict", "stop_reason", "windows")
+
+
 def outcome(**facts):
     given = {
-        "longvt_outcome": 1, "answer": "red", "format_ok": True, "windows": [], "calls": 0, "refused_calls": 0,
+        "longvt_outcome": 2, "answer": "red", "format_ok": True, "windows": [], "calls": 0, "refused_calls": 0,
         "frames": 4, "tokens": 9, "seconds": 1.0, "stop_reason": "answered",
+        "turns": 2, "truncated_turns": 0, "prompt_tokens": 90, "cached_turns": 0, "retries": 0, "model_seconds": 0.5,
+        "cost": 0.0,
     }  # fmt: skip
     return json.dumps(given | facts)
 
 
-def score(text, form="tool", doc=DOC):
-    return score_sample(doc, [text], form=form, judge="exact")
+def score(text, form="tool", doc=DOC, judgement=None):
+    return score_sample(doc, [text], form=form, judgement=judgement)
 
 
 def test_a_right_answer_in_the_right_form_after_a_look_at_the_right_place():
@@ -36,7 +43,7 @@ def test_a_right_answer_in_the_right_form_after_a_look_at_the_right_place():
 def test_a_failed_request_is_counted_and_has_no_score():
     scores = score("")
     assert (scores["failed"], scores["scored"]) == (1, 0)
-    assert all(value is None for name, value in scores.items() if name not in ("failed", "scored", "no_verdict"))
+    assert all(value is None for name, value in scores.items() if name not in NOT_SCORES)
 
 
 def test_no_answer_is_wrong_and_not_failed():
@@ -59,9 +66,36 @@ def test_metrics_that_say_nothing_about_a_form_are_left_out():
     assert "format" in score(outcome(), "reasoning")
 
 
-def test_an_unknown_judge_is_refused_with_a_suggestion():
-    with pytest.raises(UnknownNameError, match="Did you mean 'exact'"):
-        score_sample(DOC, [outcome()], form="tool", judge="exakt")
+def test_a_judge_stands_beside_the_strict_score():
+    scores = score(outcome(answer="crimson"), judgement=Judgement(1.0, "correct", "same", fingerprint="llm/1"))
+    assert (scores["accuracy"], scores["judged_accuracy"], scores["judged_accuracy/test/a"]) == (0.0, 1.0, 1.0)
+    assert (scores["no_verdict"], scores["judge"], scores["judge_reason"]) == (0, "llm/1", "same")
+
+
+def test_a_judge_without_a_verdict_leaves_the_strict_score():
+    scores = score(outcome(), judgement=Judgement(None, "none", "it is down", fingerprint="llm/1"))
+    assert (scores["accuracy"], scores["judged_accuracy"], scores["no_verdict"]) == (1.0, None, 1)
+
+
+def test_evidence_is_that_of_the_last_window_and_of_all_together():
+    scores = score(outcome(windows=[[8.0, 10.0], [0.0, 2.0]], calls=2))
+    assert (scores["iou"], scores["hit"]) == (0.0, 0.0)
+    assert (scores["iou_union"], scores["hit_union"], scores["used_tools"]) == (2 / 6, 1.0, 1.0)
+
+
+def test_saved_rollouts_carry_the_scores_for_which_nobody_is_asked():
+    doc = parse_row(DOC)
+    assert rollout_rewards(doc, read_outcome(outcome(windows=[[8.0, 12.0]]), "tool"), "tool") == {
+        "accuracy": 1.0, "format": 1.0, "iou": 1.0, "iou_union": 1.0, "hit": 1.0, "hit_union": 1.0,
+    }  # fmt: skip
+    assert rollout_rewards(doc, read_outcome(outcome(), "non_think"), "non_think") == {"accuracy": 1.0}
+    assert rollout_rewards(doc, None, "tool") == {}
+
+
+def test_numbers_of_all_questions():
+    assert p95([1.0, None, *[0.0] * 98, 3.0]) == 0.0
+    assert names(["b", None, "a", "b"]) == "a; b"
+    assert (names([None]), p95([]), dollars([0.5, None])) == (None, None, 0.5)
 
 
 def test_missing_values_are_left_out_of_every_mean():
@@ -84,6 +118,8 @@ def test_the_interval_holds_the_mean_narrows_and_repeats():
 
 
 def test_every_source_has_an_accuracy_where_there_are_several():
-    names = [metric["metric"] for metric in metric_list("tool", ["b", "a", "b"])]
-    assert names == [*METRICS, "accuracy/a", "accuracy/b"]
+    listed = [metric["metric"] for metric in metric_list("tool", ["b", "a", "b"])]
+    assert listed == [*METRICS, "accuracy/a", "accuracy/b"]
     assert [metric["metric"] for metric in metric_list("tool", ["a", "a"])] == list(METRICS)
+    judged = [metric["metric"] for metric in metric_list("tool", ["a"], judged=True)]
+    assert judged == [*METRICS, *JUDGED]
