@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from longvt_plugins import Video
-from longvt_plugins.errors import DamagedVideoError, NotAVideoError, OutsideVideoError
+from longvt_plugins.errors import DamagedVideoError, NotAVideoError, NoVideoStreamError, OutsideVideoError
 from longvt_plugins.testing import read_stamp, write_stamped_video
 
 SECONDS = 40
@@ -55,8 +55,10 @@ def test_a_video_cut_short_gives_what_is_left_and_refuses_the_rest(tmp_path):
 
     with Video.open(tmp_path / "cut.mp4") as video:
         assert video.duration == pytest.approx(SECONDS)
-        with pytest.raises(DamagedVideoError, match="cut short") as told:
+        with pytest.raises(DamagedVideoError, match=r"cut short at \d.* of 40 s; 39 s is not in it") as told:
             video.frame_at(SECONDS - 1)
+        assert 10 < told.value.readable_until < 30
+        assert video.damage[0].startswith("truncated: nothing after ")
         with pytest.raises(DamagedVideoError):
             video.overview()
     found = examine(tmp_path / "cut.mp4", times)
@@ -152,6 +154,23 @@ def test_damage_where_nobody_looks_changes_nothing(tmp_path):
     assert all(frame.exact for frame in frames)
 
 
+def test_where_nothing_can_be_decoded_the_error_counts_what_was_skipped(tmp_path):
+    write_stamped_video(tmp_path / "a.mp4", SECONDS, gop=16)
+    data = bytearray((tmp_path / "a.mp4").read_bytes())
+    data[len(data) // 3 : len(data) * 2 // 3] = bytes(len(data) * 2 // 3 - len(data) // 3)
+    (tmp_path / "a.mp4").write_bytes(data)
+
+    with Video.open(tmp_path / "a.mp4") as video:
+        with pytest.raises(DamagedVideoError, match=r"\d+ packets skipped; nothing within 1 s of 20 s") as told:
+            video.frame_at(20)
+        (finding,) = video.damage
+
+    assert told.value.damaged_packets > 10
+    assert told.value.readable_until is None
+    assert finding.endswith("damaged packets skipped")
+    assert "\n" not in str(told.value)
+
+
 def test_a_video_of_which_nothing_can_be_decoded_is_refused(tmp_path):
     write_stamped_video(tmp_path / "a.mp4", 5)
     data = bytearray((tmp_path / "a.mp4").read_bytes())
@@ -184,7 +203,7 @@ def test_sound_alone_is_no_video(tmp_path, name):
             container.mux(stream.encode(silence))
         container.mux(stream.encode(None))
 
-    with pytest.raises(NotAVideoError, match=r"no video stream.*audio"):
+    with pytest.raises(NoVideoStreamError, match=r"no video stream.*audio"):
         Video.open(tmp_path / name)
 
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from longvt_plugins import Frame, FrameSampling, TimeSpan, Video
-from longvt_plugins.errors import OutsideVideoError, VideoError, VideoNotFoundError
+from longvt_plugins.errors import (
+    DamagedVideoError,
+    OutsideVideoError,
+    VideoError,
+    VideoNotFoundError,
+    VideoTimeoutError,
+)
 from longvt_plugins.testing import read_stamp, write_stamped_video
 
 
@@ -116,11 +124,105 @@ def test_a_time_outside_the_video_is_refused_in_one_line(stamped, time):
     with Video.open(stamped) as video, pytest.raises(OutsideVideoError, match="lasts from 0 to 64 s") as told:
         video.frame_at(time)
     assert "\n" not in str(told.value)
+    assert told.value.duration == 64
 
 
 def test_a_clip_that_leaves_the_video_is_refused(stamped):
     with Video.open(stamped) as video, pytest.raises(OutsideVideoError):
         video.clip(TimeSpan(60, 70))
+
+
+def test_a_video_tells_its_codec_and_its_damage(stamped):
+    with Video.open(stamped) as video:
+        assert (video.codec, video.damage) == ("h264", ())
+
+
+class Simple:
+    """A third party's reader with no more than a reader must have."""
+
+    duration, width, height = 10.0, 300, 200
+
+    def __init__(self, path):
+        pass
+
+    def frames(self, times):
+        from PIL import Image
+
+        for time in times:
+            yield Frame(Image.new("RGB", (300, 200)), time)
+
+    def close(self):
+        pass
+
+
+def test_a_reader_that_cannot_scale_has_its_frames_resized(stamped, tmp_path):
+    with Video.open(stamped, reader=Simple, index_dir=tmp_path, time_limit=1e6) as video:
+        frames = video.frames([1, 2], FrameSampling(max_pixels=112 * 112))
+        assert (video.codec, video.damage) == (None, ())
+
+    assert {frame.image.size for frame in frames} == {(112, 84)}
+
+
+def test_a_reader_that_scales_is_asked_to(stamped):
+    asked = []
+
+    class Scaling(Simple):
+        def __init__(self, path, index_dir=None, time_limit=None):
+            asked.append((index_dir, time_limit))
+
+        def scaled_frames(self, times, size, scaling):
+            from PIL import Image
+
+            asked.append((list(times), size, scaling))
+            return (Frame(Image.new("RGB", size), time) for time in times)
+
+    with Video.open(stamped, reader=Scaling, index_dir="there", time_limit=60) as video:
+        video.frames([2, 1], FrameSampling(max_pixels=112 * 112, scaling="exact"))
+        video.frames([3])
+
+    assert asked == [(Path("there"), 60), ([1, 2], (112, 84), "exact")]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi"])
+def test_reading_ends_when_its_time_is_over_and_can_go_on(tmp_path, monkeypatch, name):
+    """The clock jumps in the middle of a request, in which the AVI is read packet by packet, the MP4 by groups."""
+    from longvt_plugins.video import container
+
+    write_stamped_video(tmp_path / name, 20)
+    with Video.open(tmp_path / name, time_limit=3600) as video:
+        with monkeypatch.context() as patch:
+            ticks = iter([0.0, *[1.0] * 10])
+            patch.setattr(container.time, "monotonic", lambda: next(ticks, 1e9))
+            with pytest.raises(VideoTimeoutError, match="longer than 3600 s") as told:
+                video.frames([0, 5, 15])
+        assert told.value.seconds == 3600
+        assert stamps(video.frames([0, 5, 15])) == [0, 20, 60]
+
+
+def test_opening_ends_when_its_time_is_over(stamped):
+    with pytest.raises(VideoTimeoutError, match="longer than"):
+        Video.open(stamped, time_limit=1e-9)
+
+
+def test_a_slow_reader_is_stopped_between_frames(stamped):
+    with (
+        Video.open(stamped, reader=Simple, time_limit=1e-9) as video,
+        pytest.raises(VideoTimeoutError, match="longer than"),
+    ):
+        video.frames([1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DamagedVideoError("a.mp4: cut short", readable_until=12.5, damaged_packets=3),
+        OutsideVideoError("a.mp4: 70 s is outside", duration=64.0),
+        VideoTimeoutError("a.mp4: too long", seconds=5.0),
+    ],
+)
+def test_what_an_error_carries_survives_the_way_from_another_process(error):
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), vars(copy)) == (str(error), vars(error))
 
 
 def test_a_closed_video_says_so(stamped):
