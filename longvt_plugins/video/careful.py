@@ -131,6 +131,10 @@ class CarefulDecoder:
             self.damages += damages
         self._source.user = self
 
+    def close(self) -> None:
+        """Lets go of the frames. The decoding under way knows this object: else they would wait to be collected."""
+        self.shown, self.ahead, self._decoding = None, None, iter(())
+
     def _walk(self, wanted: int, look_past: bool) -> None:
         while True:
             if self.ahead is None:

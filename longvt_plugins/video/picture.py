@@ -35,6 +35,7 @@ class PictureMaker:
         # One converter for all frames: each frame's own would set up the conversion anew, which takes longer than it.
         self._converter: Any = VideoReformatter()
         self._scaler: Any = VideoReformatter()
+        self._turns: dict[float, Image.Transpose | None] = {}
 
     def full(self, frame: Any) -> Image.Image:
         """A picture as large as the video.
@@ -47,7 +48,7 @@ class PictureMaker:
         rgb = self._converter.reformat(frame, format="rgb24", **_colours(frame))
         plane = rgb.planes[0]
         image = Image.frombytes("RGB", (rgb.width, rgb.height), memoryview(plane), "raw", "RGB", plane.line_size, 1)
-        return _upright(image, turn_of(frame))
+        return _upright(image, self._turn(frame))
 
     def scaled(self, frame: Any, size: tuple[int, int], scaling: Literal["fast", "exact"]) -> Image.Image:
         """A picture of another size.
@@ -59,7 +60,7 @@ class PictureMaker:
         """
         from PIL import Image
 
-        turn = turn_of(frame)
+        turn = self._turn(frame)
         width, height = size[::-1] if turn in _LYING else size
         if (width, height) == (frame.width, frame.height):
             return self.full(frame)
@@ -74,6 +75,16 @@ class PictureMaker:
             for plane in gbr.planes
         )
         return _upright(Image.merge("RGB", (red, green, blue)), turn)
+
+    def _turn(self, frame: Any) -> Image.Transpose | None:
+        # A frame whose side data was looked at stays until the garbage collector comes by, PyAV tying it to itself. So
+        # the matrix is read of one frame for each angle, which is told without it.
+        angle: float | None = getattr(frame, "rotation", None)
+        if angle is None:  # PyAV 14.0
+            return turn_of(frame)
+        if angle not in self._turns:
+            self._turns[angle] = turn_of(frame)
+        return self._turns[angle]
 
 
 def _colours(frame: Any) -> dict[str, int]:

@@ -172,6 +172,8 @@ class PyavReader:
 
     def close(self) -> None:
         """Closes the file; without it PyAV keeps memory and the file descriptor."""
+        if (careful := getattr(self, "_careful", None)) is not None:  # It is not there where opening failed.
+            careful.close()
         self._source.close()
 
     def _frames(self, times: Iterable[float], make: _Make) -> Iterator[Frame]:
