@@ -63,6 +63,9 @@ class Damage:
         if end > index.end:
             # What a cut takes away is not only the end: of the last frames, some were stored after later ones.
             holes.append((index.times[-1] - second, math.inf))
+        elif index.counted and index.packets < stream.frames:
+            # Likewise of an AVI, whose header does not say how long it should be, but how many frames it had.
+            holes.append((index.times[max(0, len(index.times) - 1 - index.delay)], math.inf))
         return cls(index, tick, end, holes)
 
     @property
