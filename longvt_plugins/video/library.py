@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 _KNOWN_VIDEOS = 4096
 """Videos whose length and size are remembered, about 1 kB each."""
 
+_KNOWN_TIMETABLES = 8
+"""Videos whose timetable is remembered: 3 MB for an hour at 25 frames a second."""
+
 _DECODERS = {"pyav": "av"}
 """The distribution that a module of our readers decodes with, where it does not have the module's name."""
 
@@ -150,6 +153,7 @@ class VideoLibrary:
             folder = Path(config.cache_dir).expanduser().absolute()
             self._disk = DiskFrames(folder, max_bytes=int(config.disk_gb * 2**30), format=config.cache_format)
         self._facts: OrderedDict[str, _Facts] = OrderedDict()
+        self._timetables: OrderedDict[_File, Timetable | None] = OrderedDict()
         self._counts = Counts()
         self._in_flight: dict[_Key, Future[Frame]] = {}
         self._lock = threading.Lock()
@@ -186,6 +190,7 @@ class VideoLibrary:
         with self._lock:
             self._memory.clear()
             self._facts.clear()
+            self._timetables.clear()
         if self._disk is not None:
             self._disk.count(Counts(), now=True)
 
@@ -225,8 +230,17 @@ class VideoLibrary:
 
     def timetable(self, file: _File) -> Timetable | None:
         """When each frame comes on screen, if the reader can tell."""
+        with self._lock:
+            if file in self._timetables:
+                self._timetables.move_to_end(file)
+                return self._timetables[file]
         with self._borrow(file) as reader:
-            return getattr(reader, "timetable", None)
+            table: Timetable | None = getattr(reader, "timetable", None)
+        with self._lock:
+            self._timetables[file] = table
+            while len(self._timetables) > _KNOWN_TIMETABLES:
+                self._timetables.popitem(last=False)
+        return table
 
     def facts(self, file: _File) -> _Facts:
         """What is known of a file now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from longvt_plugins import Frame, FrameSampling, TimeSpan, Video, VideoConfig, VideoLibrary, hookimpl
 from longvt_plugins.errors import (
+    ConfigError,
     DamagedVideoError,
     UnknownNameError,
     VideoError,
@@ -512,7 +514,17 @@ class Dataset:
 """
 
 
-@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_a_library_that_is_sent_to_another_process_arrives_empty_with_its_settings(stamped, tmp_path):
+    config = VideoConfig(cache_dir=str(tmp_path / "cache"), memory_mb=7)
+    with VideoLibrary(config) as library:
+        frames = clip(library, stamped, 0, 2)
+        with pickle.loads(pickle.dumps(library)) as arrived:
+            assert (arrived.config, arrived.stats().frames, arrived.stats().open_files) == (config, 0, 0)
+            assert same(clip(arrived, stamped, 0, 2), frames)
+            assert arrived.stats().disk_hits == 2
+
+
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_of_a_torch_data_loader_read_through_a_library_that_is_in_use(stamped, tmp_path, context, monkeypatch):
     """As of a training set that decodes while it is loaded."""
     data = pytest.importorskip("torch.utils.data")
@@ -593,6 +605,52 @@ def test_two_processes_of_accelerate_read_together(stamped, tmp_path):
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
     command = [*launch, "--main_process_port", "0", str(tmp_path / "train.py"), str(stamped), str(tmp_path / "cache")]
     subprocess.run(command, check=True, timeout=280, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def test_a_timetable_is_asked_for_once_and_a_reader_without_one_says_so(stamped):
+    class Timed(PyavReader):
+        asked = 0
+
+        @property
+        def timetable(self):
+            type(self).asked += 1
+            return super().timetable
+
+    qwen = FrameSampling(mode="qwen", max_pixels=56 * 56)
+    pytest.importorskip("torch")
+    with library_with(Timed) as library, Video.open(stamped) as alone:
+        for _ in range(3):
+            assert same(clip(library, stamped, 10, 20, qwen), alone.clip(TimeSpan(10, 20), qwen))
+    assert Timed.asked == 1
+    with library_with(Painted) as library, pytest.raises(ConfigError, match="the reader 'given' gives no timetable"):
+        clip(library, stamped, 0, 2, qwen)
+
+
+def memory_and_files() -> tuple[int, int]:
+    """Kilobytes and open files of this process."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]), len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("crops", [200, pytest.param(2000, marks=pytest.mark.slow)])
+def test_memory_and_open_files_do_not_grow_over_many_crops_from_50_files(stamped, tmp_path, crops):
+    files = [tmp_path / f"{number}.mp4" for number in range(50)]
+    for file in files:
+        file.write_bytes(stamped.read_bytes())
+    config = VideoConfig(memory_mb=1, max_open_files=8, cache_dir=str(tmp_path / "cache"), disk_gb=0.001)
+    seen = []
+    with VideoLibrary(config) as library:
+        for number in range(crops):
+            clip(library, files[number * 7 % 50], number % 60, number % 60 + 2)
+            if number + 1 in (crops // 2, crops):
+                seen.append(memory_and_files())
+        stats = library.stats()
+        assert stats.open_files == 8
+        assert stats.bytes <= 2**20
+        assert stats.misses > crops
+    (half_memory, half_files), (memory, files_open) = seen
+    assert files_open <= half_files
+    assert memory < half_memory + 10_000
 
 
 def test_frames_are_arrays_like_any_others(stamped):
