@@ -15,7 +15,9 @@ _PUBLIC = {
     "EnvironmentConfig": "trl_ext.environment",
     "Scoring": "trl_ext.scoring",
     "VideoToolSpec": "trl_ext.spec",
+    "add_callbacks": "trl_ext.callbacks",
     "get_judge_reward": "trl_ext.judge_reward",
+    "get_preset": "trl_ext.rewards.presets",
     "load_training_rows": "trl_ext.dataset",
     "make_environment": "trl_ext.environment",
     "messages_to_sft": "trl_ext.dataset",
@@ -28,7 +30,9 @@ __all__ = [
     "EnvironmentConfig",
     "Scoring",
     "VideoToolSpec",
+    "add_callbacks",
     "get_judge_reward",
+    "get_preset",
     "load_training_rows",
     "make_environment",
     "messages_to_sft",
@@ -38,9 +42,11 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from trl_ext.callbacks import add_callbacks
     from trl_ext.dataset import load_training_rows, messages_to_sft, read_sft, rollouts_to_sft, write_sft
     from trl_ext.environment import EnvironmentConfig, make_environment
     from trl_ext.judge_reward import get_judge_reward
+    from trl_ext.rewards.presets import get_preset
     from trl_ext.scoring import Scoring
     from trl_ext.spec import VideoToolSpec
 

@@ -180,10 +180,12 @@ class Scoring:
         self.check_judge()
         verdicts = self._background.run(self._bench.ask(reading, columns))
         # Together: a process that stopped alone would leave the others waiting for it.
-        if reasons := [down for down in gather(verdicts.down) if down is not None]:
+        told = gather((verdicts.waited, verdicts.down))
+        if down := [(waited, reason) for waited, reason in told if reason is not None]:
+            waited, reason = max(down)
             raise JudgeDownError(
-                f"the judge has given no reply for {verdicts.waited:.0f} s, {self._bench.patience:g} s are allowed "
-                f"({reasons[0]}). {self.when_down()}"
+                f"the judge has given no reply for {waited:.0f} s, {self._bench.patience:g} s are allowed ({reason}). "
+                f"{self.when_down()}"
             )
         return verdicts
 

@@ -83,6 +83,7 @@ class VideoToolSpec:
         self.config = environment_config({"tools": list(tools), **environment})
         self.environment_factory: type[VideoEnvironment] = make_environment(self.config, plugins, ledger)
         functions, self.reward_weights = choose_rewards(reward_funcs, preset)
+        self._preset = preset
         self.scoring = Scoring(
             functions,
             judge=choose_judge(JudgeConfig(judge, dict(judge_options or {})), functions, plugins),
@@ -102,9 +103,22 @@ class VideoToolSpec:
         return self.scoring.reward_funcs
 
     def add_callbacks(self, trainer: Any, *, drop_mastered: bool = False) -> None:
-        """Adds what a run should tell and when it should stop, see :mod:`trl_ext.callbacks`."""
+        """Adds what a run should tell and when it should stop, see :mod:`trl_ext.callbacks`.
+
+        Args:
+            trainer: Made with this spec.
+            drop_mastered: Whether prompts that are mastered are left out of later epochs.
+
+        Raises:
+            ConfigError: The trainer does not weigh the rewards as the preset does.
+        """
         from trl_ext.callbacks import add_callbacks
 
+        if self._preset is not None and not _alike(trainer.reward_weights, self.reward_weights):
+            raise ConfigError(
+                f"the reward preset {self._preset!r} weighs {self.reward_weights}, the trainer "
+                f"{trainer.reward_weights.tolist()}: give GRPOConfig reward_weights=spec.reward_weights"
+            )
         add_callbacks(trainer, drop_mastered=drop_mastered)
 
     def close(self) -> None:
@@ -136,3 +150,8 @@ def environment_config(values: Mapping[str, Any]) -> EnvironmentConfig:
             f"no key {unknown[0]!r}.{did_you_mean(unknown[0], known)} The environment takes: {', '.join(known)}"
         )
     return EnvironmentConfig(**values)
+
+
+def _alike(held: Any, given: Sequence[float] | None) -> bool:
+    """Whether the weights that TRL holds, as 32-bit floats, are these."""
+    return given is not None and [round(weight, 6) for weight in held.tolist()] == [round(one, 6) for one in given]

@@ -273,6 +273,19 @@ def test_a_judge_without_health_is_not_waited_for():
     assert (verdicts.missing, sorted(judge.asked)) == ({1}, ["mauve", "red"])
 
 
+def test_a_judge_that_never_replies_counts_as_down(monkeypatch):
+    monkeypatch.setattr("trl_ext.judge_reward.SHORTEST_PROBE_SECONDS", 0.05)
+
+    class StuckJudge(ServedJudge):
+        async def __call__(self, question, reference, prediction, **options) -> Judgement:
+            if "after six" in question:
+                await asyncio.Event().wait()
+            return Judgement(None, "none", "no reply within 120 s")
+
+    verdicts = ask_bench(Bench(StuckJudge(), patience=0), "red")
+    assert (verdicts.down, verdicts.missing) == ("no reply within 0 s", {0})
+
+
 def test_a_judge_that_stays_down_stops_the_training_with_its_reason():
     judge = ServedJudge(down_for=1e9)
     scoring = Scoring([rewards.answer_reward, rewards.format_reward], judge=judge, patience=0, check=False)

@@ -56,6 +56,16 @@ def test_a_preset_brings_functions_and_weights(rows_file):
     assert VideoToolSpec(rows_file, reward_funcs=["format_reward"]).reward_weights is None
 
 
+def test_a_trainer_must_weigh_as_the_preset_does(rows_file):
+    torch = pytest.importorskip("torch")
+    from types import SimpleNamespace
+
+    spec = VideoToolSpec(rows_file, preset="longvt_weighted")
+    trainer = SimpleNamespace(reward_weights=torch.ones(2), reward_funcs=spec.reward_funcs)
+    with pytest.raises(ConfigError, match=r"weighs \[0.8, 0.2\], the trainer \[1.0, 1.0\]: give GRPOConfig"):
+        spec.add_callbacks(trainer)
+
+
 def test_the_tool_bonus_asks_whichever_judge_there_is(rows_file):
     spec = VideoToolSpec(
         rows_file,
