@@ -275,8 +275,10 @@ class Video:
             VideoTimeoutError: It took longer than the limit with which the video was opened.
         """
         asked = list(times)
+        self._check_process()
         with self._lock:
-            self._check_usable()
+            if self._closed:
+                raise VideoError(f"{self.path}: the video is closed")
             for time in asked:
                 if not 0 <= time < self.duration:  # NaN is neither, so it is refused too.
                     last = format_seconds(self.duration)
@@ -322,15 +324,16 @@ class Video:
         return self.frames([time])[0]
 
     def close(self) -> None:
-        """Closes the file; a second time does nothing."""
+        """Closes the file; a second time does nothing, and a forked process leaves it to its parent."""
+        if os.getpid() != self._process:
+            return
         with self._lock:
             if not self._closed:
                 self._closed = True
                 self._reader.close()
 
-    def _check_usable(self) -> None:
-        if self._closed:
-            raise VideoError(f"{self.path}: the video is closed")
+    def _check_process(self) -> None:
+        # Before the lock is taken: a thread that the child does not have may have held it at the fork.
         if os.getpid() != self._process:
             # The two processes would share one position in the file and read each other's bytes.
             raise VideoError(f"{self.path}: opened before the process was forked; open it again in the new process")

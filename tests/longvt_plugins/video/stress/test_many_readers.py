@@ -21,7 +21,6 @@ def test_200_forked_and_threaded_readers_finish(run, shelf):
     assert run("readers.py", files=shelf(20), forks=100, threads=2) == {"finished": 100, "wrong": []}
 
 
-@pytest.mark.xfail(strict=True, reason="the child waits for a lock that a thread of the parent held")
 def test_a_video_in_use_at_a_fork_is_refused_in_the_child(run, shelf):
     """Neither a wrong frame nor a wait for a thread that the child does not have."""
     told = run("inherited.py", file=shelf(1)[0])
