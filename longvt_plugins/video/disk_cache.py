@@ -27,6 +27,7 @@ import logging
 import os
 import secrets
 import shutil
+import threading
 import time as clock
 import zipfile
 from collections import OrderedDict
@@ -51,7 +52,7 @@ _FACTS, _CONTENTS = "video.json", "contents.json"
 _SUFFIX = {"lossless": ".ppm", "jpeg": ".jpg"}
 _TEMPORARY = ".tmp"
 
-_LOCK_FILES = 64
+_LOCK_FILES = 1024
 """Requests share so many lock files; two that meet in one wait for each other, which costs time but nothing else."""
 
 _KNOWN_FOLDERS = 256
@@ -140,7 +141,7 @@ class DiskFrames:
         self._format = format
         self._unswept = max_bytes  # So that the first pack of a process has the folder measured.
         self._contents: OrderedDict[Path, dict[Path, list[_Entry]]] = OrderedDict()
-        self._pending = Counts()
+        self._pending, self._counting = Counts(), threading.Lock()
         self._counted = clock.monotonic()
         try:
             for part in (_FRAMES, _INDEX, _LOCKS):
@@ -237,7 +238,7 @@ class DiskFrames:
         """
         number = int(hashlib.sha256(repr(parts).encode()).hexdigest(), 16) % _LOCK_FILES
         try:
-            descriptor = os.open(self.folder / _LOCKS / f"{number:02d}", os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(self.folder / _LOCKS / f"{number:04d}", os.O_RDWR | os.O_CREAT, 0o666)
         except OSError:  # The folder was cleared, or cannot be written to: storing will say so.
             yield False
             return
@@ -251,11 +252,12 @@ class DiskFrames:
 
     def count(self, counts: Counts, *, now: bool = False) -> None:
         """Adds to the hits and misses that stand in the folder, at most once a second unless ``now``."""
-        self._pending.add(vars(counts))
-        if not now and clock.monotonic() - self._counted < _COUNT_SECONDS:
-            return
-        pending, self._pending = self._pending, Counts()
-        self._counted = clock.monotonic()
+        with self._counting:
+            self._pending.add(vars(counts))
+            if not now and clock.monotonic() - self._counted < _COUNT_SECONDS:
+                return
+            pending, self._pending = self._pending, Counts()
+            self._counted = clock.monotonic()
         if not any(vars(pending).values()):
             return
         with self.lock(_COUNTERS, seconds=_COUNT_SECONDS):
@@ -263,8 +265,8 @@ class DiskFrames:
             self._store(self.folder / _COUNTERS, lambda file: file.write(json.dumps(vars(pending)).encode()))
 
     def forget_counts(self) -> None:
-        """In a child process: what was counted is the parent's to add."""
-        self._pending = Counts()
+        """In a child process: what was counted is the parent's to add, and so is who was counting."""
+        self._pending, self._counting = Counts(), threading.Lock()
 
     def sweep(self) -> None:
         """Deletes the packs used longest ago until the bound holds; leaves it to another process that is at it."""
@@ -449,11 +451,10 @@ def _read_contents(path: Path) -> list[_Entry] | None:
 
 def _encode(frame: Frame, format: CacheFormat) -> bytes:
     file = io.BytesIO()
-    image = frame.image.convert("RGB")
     if format == "jpeg":
-        image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
+        frame.image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
     else:
-        image.save(file, "PPM")
+        frame.image.save(file, "PPM")
     return file.getvalue()
 
 

@@ -77,6 +77,7 @@ class MemoryFrames:
 def shared(frame: Frame) -> Frame:
     """Another frame on the same pixels; whoever draws on one of the two gets pixels of its own first."""
     image: Image.Image = frame.image
+    image.load()  # One that a reader opened from a file may have no pixels yet.
     view = image._new(image.im)
     view.readonly = 1  # Pillow copies the pixels of such an image before it changes them.
     return replace(frame, image=view)

@@ -29,6 +29,7 @@ import threading
 import time as clock
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -315,9 +316,8 @@ def serve(descriptor: int) -> None:
                 _send_timetable(connection, getattr(reader, "timetable", None))
             elif request["do"] == "frames":
                 for frame in decoded(reader, request["times"], request["size"], request["scaling"]):
-                    image = frame.image.convert("RGB")
-                    header = {"size": image.size, "time": frame.time, "exact": frame.exact}
-                    _send(connection, header, image.tobytes())
+                    header = {"size": frame.image.size, "time": frame.time, "exact": frame.exact}
+                    _send(connection, header, frame.image.tobytes())
                 _send(connection, {"damage": _facts(reader)["damage"], "last": True})
             else:
                 _send(connection, {"last": True})
@@ -331,14 +331,13 @@ def serve(descriptor: int) -> None:
 def decoded(
     reader: VideoReader, times: list[float], size: tuple[int, int] | list[int] | None, scaling: Any
 ) -> Iterator[Frame]:
-    """The frames at these rising times; at ``size`` if it is given, whether the reader can scale or not."""
-    if size is None:
-        yield from reader.frames(times)
-        return
-    wanted = (size[0], size[1])
-    frames = reader.scaled_frames(times, wanted, scaling) if isinstance(reader, ScalingReader) else reader.frames(times)
+    """The frames at these rising times, in RGB; at ``size`` if it is given, whether the reader can scale or not."""
+    wanted = (size[0], size[1]) if size is not None else None
+    able = wanted is not None and isinstance(reader, ScalingReader)
+    frames = reader.scaled_frames(times, wanted, scaling) if able else reader.frames(times)  # type: ignore[attr-defined]
     for frame in frames:
-        yield frame.resized(wanted)
+        rgb = frame if frame.image.mode == "RGB" else replace(frame, image=frame.image.convert("RGB"))
+        yield rgb.resized(wanted) if wanted is not None else rgb
 
 
 def _open(request: Mapping[str, Any]) -> Any:

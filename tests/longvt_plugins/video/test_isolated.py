@@ -20,7 +20,7 @@ from longvt_plugins.errors import (
     VideoReaderCrashError,
     VideoTimeoutError,
 )
-from longvt_plugins.testing import plugin_manager, write_stamped_video
+from longvt_plugins.testing import plugin_manager, read_stamp, write_stamped_video
 from longvt_plugins.video.isolated import IDLE_WORKERS, IsolatedReader, Workers
 from longvt_plugins.video.readers.pyav import PyavReader
 
@@ -228,6 +228,17 @@ def test_what_a_reader_raises_arrives_whole(stamped, tmp_path, library_of):
 def test_a_reader_that_is_known_to_hang_is_isolated_unasked(stamped, library_of):
     assert decoded_by(library_of("Wary", isolate=False).open(stamped).frame_at(0)) in children()
     assert decoded_by(library_of("Obedient", isolate=False).open(stamped).frame_at(0)) == os.getpid()
+
+
+def test_decord_is_isolated_unasked(stamped):
+    pytest.importorskip("decord")
+    with VideoLibrary(VideoConfig(reader="decord", decode_timeout=120), plugin_manager()) as library:
+        with library.open(stamped) as video, Video.open(stamped) as alone:
+            frames = video.clip(TimeSpan(3, 6))
+            assert [frame.time for frame in frames] == [3, 4, 5]
+            assert [read_stamp(frame.image) for frame in frames] == [12, 16, 20]
+            assert (video.duration, video.codec) == (alone.duration, alone.codec)
+        assert len(children()) == 1
 
 
 def test_what_a_decoder_prints_reaches_nobody(stamped, library_of, capfd):

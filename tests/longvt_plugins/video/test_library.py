@@ -227,6 +227,22 @@ def test_a_reader_with_nothing_but_frames_works_and_is_resized(stamped, tmp_path
         assert library.stats().misses == 2
 
 
+@pytest.mark.parametrize("config", [{}, {"cache_dir": "cache"}, {"memory_mb": 0}])
+def test_pictures_of_other_kinds_become_rgb_however_they_are_kept(stamped, tmp_path, monkeypatch, config):
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (32, 24), 77).save("gray.png")
+
+    class Gray(Painted):
+        def frames(self, times):
+            for time in times:
+                yield Frame(Image.open("gray.png"), time)  # lazily: its pixels are read when they are needed
+
+    with library_with(Gray, **config) as library:
+        for _ in range(2):
+            (frame,) = clip(library, stamped, 3, 4)
+            assert (frame.image.mode, frame.image.getpixel((0, 0))) == ("RGB", (77, 77, 77))
+
+
 def test_a_reader_that_is_slow_between_frames_is_stopped_at_the_limit(stamped):
     class Slow(Painted):
         def frames(self, times):
