@@ -159,6 +159,9 @@ class CarefulDecoder:
         sound_from: float = -math.inf
         count = 0
         latest = -math.inf
+        head: Any = None
+        next_key: float = math.inf
+        refreshed: bool | None = None
         for packet in self._packets(first):
             ordinal = self._source.position - 1
             failed = packet is not None and self._index.is_damaged(ordinal)
@@ -176,6 +179,10 @@ class CarefulDecoder:
             elif packet is not None and packet.is_keyframe and packet.pts is not None and not self._index.counted:
                 # All that is shown from a key frame on is whole again. Lost frames cannot be counted, though.
                 sound_from = min(sound_from, packet.pts)
+            if packet is not None and packet.is_keyframe:
+                head = head or packet
+                if packet.pts is not None and packet.pts > start.pts:
+                    next_key = min(next_key, packet.pts)
             for frame in frames:
                 ticks = frame.pts if frame.pts is not None else frame.dts
                 if self._index.counted:
@@ -190,6 +197,13 @@ class CarefulDecoder:
                     sound_from = math.inf
                 latest = max(latest, ticks)
                 if ticks < start.pts and not self._index.counted:
+                    continue
+                if refreshed is None:
+                    # A picture that is refreshed bit by bit has no key frame to show. (Nor is one shown that an edit
+                    # list cuts away.) When it is whole again encoders say wrongly; one turn later it is.
+                    hidden = head is not None and head.is_discard
+                    refreshed = ticks > start.pts and not (hidden or self.damages or self._index.counted)
+                if refreshed and ticks < next_key:
                     continue
                 yield Decoded(ticks, frame, ticks >= sound_from and not frame.is_corrupt, self.damages)
 

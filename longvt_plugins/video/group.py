@@ -145,11 +145,15 @@ class GroupDecoder:
         source, mine = self._source, object()
         found, held, whole = 0, None, False
         latest = -math.inf
+        start, packet = self._go_to(run)
+        cut_away = packet is not None and packet.is_discard
         try:
-            for frame in self._decoded(run, mine):
+            for frame in self._decoded(run, mine, start, packet):
                 if frame is None or frame.pts is None or frame.is_corrupt or frame.pts > run.times[found]:
                     break
                 if frame.pts <= latest:  # Frames come out in the order in which they are shown.
+                    break
+                if latest < start < frame.pts and not cut_away:  # The key frame is no whole picture.
                     break
                 latest = frame.pts
                 if frame.pts < run.times[found]:
@@ -174,12 +178,11 @@ class GroupDecoder:
                 # The packet after the last one is known, but not whether all before it were read.
                 source.user = self if whole else None
 
-    def _decoded(self, run: Run, user: object) -> Iterator[Any]:
+    def _decoded(self, run: Run, user: object, start: int, packet: Any | None) -> Iterator[Any]:
         """All frames that the packets of a run give, in the order of time; then None if there was a fault."""
         from av.error import FFmpegError
 
         source = self._source
-        start, packet = self._go_to(run)
         source.user = user
         context = source.stream.codec_context
         needed = {self._index.ordinal_of(ticks): ticks for ticks in run.times}

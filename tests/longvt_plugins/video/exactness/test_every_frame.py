@@ -71,7 +71,6 @@ def test_overviews_and_clips_show_the_right_frames_at_every_scaling(stamped, sca
             assert {frame.image.size for frame in [*clip, *overview]} == {sampling.size(width, height)}
 
 
-@pytest.mark.xfail(strict=True, reason="a recovery point is believed though what x264 refreshes by then is not all")
 def test_a_picture_that_is_refreshed_bit_by_bit_is_shown_when_it_is_whole(films):
     """Of these recovery points the last promises too much: decoding from it shows a picture of which a part is old."""
     options = {"preset": "ultrafast", "x264-params": "intra-refresh=1:bframes=0:keyint=20"}
