@@ -150,7 +150,25 @@ class CarefulDecoder:
         reached = self._source.seek(self._index, place)
         self.shown, self.ahead, self.damages = None, None, 0
         key, packet = reached if reached is not None else (self._index.key(0), None)
-        self._decoding = self._decode(key, packet)
+        self._decoding = self._whole(key, self._decode(key, packet))
+
+    def _whole(self, start: KeyPacket, decoding: Iterator[Decoded]) -> Iterator[Decoded]:
+        """Leaves out pictures that are refreshed bit by bit and not yet whole: those have no key frame to show.
+
+        Encoders say from where on they are whole again, and sometimes wrongly; one turn later they are.
+        """
+        first = next(decoding, None)
+        if first is None:
+            return
+        index = self._index
+        whole_from: float = -math.inf
+        # Nor is a key frame shown that an edit list cuts away, or that damage took.
+        expected = index.shown_at(start.pts) == start.pts and not (index.counted or first.damages)
+        if first.ticks > start.pts and expected:
+            whole_from = index.key_after(start.pts)
+        for decoded in itertools.chain([first], decoding):
+            if decoded.ticks >= whole_from:
+                yield decoded
 
     def _decode(self, start: KeyPacket, first: Any) -> Iterator[Decoded]:
         """Frames in the order in which they are shown, from a key packet on."""
@@ -159,9 +177,6 @@ class CarefulDecoder:
         sound_from: float = -math.inf
         count = 0
         latest = -math.inf
-        head: Any = None
-        next_key: float = math.inf
-        refreshed: bool | None = None
         for packet in self._packets(first):
             ordinal = self._source.position - 1
             failed = packet is not None and self._index.is_damaged(ordinal)
@@ -179,10 +194,6 @@ class CarefulDecoder:
             elif packet is not None and packet.is_keyframe and packet.pts is not None and not self._index.counted:
                 # All that is shown from a key frame on is whole again. Lost frames cannot be counted, though.
                 sound_from = min(sound_from, packet.pts)
-            if packet is not None and packet.is_keyframe:
-                head = head or packet
-                if packet.pts is not None and packet.pts > start.pts:
-                    next_key = min(next_key, packet.pts)
             for frame in frames:
                 ticks = frame.pts if frame.pts is not None else frame.dts
                 if self._index.counted:
@@ -197,13 +208,6 @@ class CarefulDecoder:
                     sound_from = math.inf
                 latest = max(latest, ticks)
                 if ticks < start.pts and not self._index.counted:
-                    continue
-                if refreshed is None:
-                    # A picture that is refreshed bit by bit has no key frame to show. (Nor is one shown that an edit
-                    # list cuts away.) When it is whole again encoders say wrongly; one turn later it is.
-                    hidden = head is not None and head.is_discard
-                    refreshed = ticks > start.pts and not (hidden or self.damages or self._index.counted)
-                if refreshed and ticks < next_key:
                     continue
                 yield Decoded(ticks, frame, ticks >= sound_from and not frame.is_corrupt, self.damages)
 

@@ -146,14 +146,14 @@ class GroupDecoder:
         found, held, whole = 0, None, False
         latest = -math.inf
         start, packet = self._go_to(run)
-        cut_away = packet is not None and packet.is_discard
+        # It comes first, unless an edit list cuts it away; or its picture is made whole bit by bit.
+        key_comes = self._index.shown_at(start) == start
         try:
             for frame in self._decoded(run, mine, start, packet):
                 if frame is None or frame.pts is None or frame.is_corrupt or frame.pts > run.times[found]:
                     break
-                if frame.pts <= latest:  # Frames come out in the order in which they are shown.
-                    break
-                if latest < start < frame.pts and not cut_away:  # The key frame is no whole picture.
+                # Frames come out in the order in which they are shown.
+                if frame.pts <= latest or (key_comes and latest < start < frame.pts):
                     break
                 latest = frame.pts
                 if frame.pts < run.times[found]:

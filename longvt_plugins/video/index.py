@@ -197,6 +197,11 @@ class PacketIndex:
         """Place of the last key frame shown at or before this time, or 0."""
         return max(0, bisect.bisect_right(self.key_times, ticks) - 1)
 
+    def key_after(self, ticks: int) -> float:
+        """The time of the first key frame after this time, infinite if there is none."""
+        place = bisect.bisect_right(self.key_times, ticks)
+        return self.key_times[place] if place < len(self.key_times) else math.inf
+
     def is_damaged(self, first: int, last: int | None = None) -> bool:
         """Whether the container found damage at these packets or just before: transport streams tell it too early.
 
