@@ -79,7 +79,7 @@ class Ledger:
                 "the chat template does not keep its beginning when a reply is added: it cannot be counted"
             )
         tokens = len(self.processor.tokenizer(text[len(opening) :], add_special_tokens=False)["input_ids"])
-        images = [block["image"] for block in reply if block["type"] == "image"]
+        images: list[Any] = [block["image"] for block in reply if block["type"] == "image"]
         return tokens + sum(self._image_tokens(*image.size) - 1 for image in images)
 
     def close(self, reply: list[Block], budget: Budget) -> list[Block]:
@@ -119,7 +119,8 @@ class Ledger:
 
     def _image_tokens(self, width: int, height: int) -> int:
         images = self.processor.image_processor
-        return int(images.get_number_of_image_patches(height, width, {})) // images.merge_size**2
+        patches: int = images.get_number_of_image_patches(height, width, {})
+        return patches // int(images.merge_size) ** 2
 
 
 _CONVERSATION = (
