@@ -23,12 +23,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from video_peers.catalogue import EVERYTHING, Entry
 from video_peers.figures import tables
-from video_peers.film import FPS, HEIGHT, WIDTH, Film, film_facts, write_film
+from video_peers.film import FPS, HEIGHT, WIDTH, Film, Pyramid, film_facts, write_film
 from video_peers.floor import count_non_reference
 from video_peers.results import Results
 from video_peers.turn import Turn
@@ -49,7 +49,6 @@ JOBS = ("overview", "crops", "group")
 
 TIMEOUT = 3600.0
 """Seconds that one process may take: decord is known to hang."""
-
 
 TABLE_WIDTH = 120
 """Columns of the tables where they go to a file."""
@@ -168,11 +167,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     repeats = args.repeats or (1 if args.quick else 3)
     work_dir = args.work_dir.absolute()
     with show_progress(console) as tell:
-        film = write_film(work_dir / f"film-{seconds}.mp4", seconds, lambda done, total: tell("film", done, total))
+        name = f"film-{seconds}.mp4" if args.b_pyramid == "normal" else f"film-{seconds}-{args.b_pyramid}.mp4"
+        film = write_film(
+            work_dir / name, seconds, pyramid=args.b_pyramid, tell=lambda done, total: tell("film", done, total)
+        )
         warm_up = write_film(work_dir / f"film-{WARM_UP_SECONDS}.mp4", WARM_UP_SECONDS)
     windows = crop_windows(film, CROPS if not args.quick else QUICK_CROPS if seconds > 60 else TINY_CROPS)
     entries = [entry for entry in EVERYTHING if not args.peers or entry.name in args.peers]
-    facts = {**film_facts(film), "non_reference_frames": count_non_reference(film)}
+    facts = {**film_facts(film), "b_pyramid": args.b_pyramid, "non_reference_frames": count_non_reference(film)}
     results = Results(args.quick, facts, windows)
     with tempfile.TemporaryDirectory(dir=work_dir) as folder, show_progress(console) as tell:
         plan = Plan(film, warm_up, overview_numbers(film), windows, args.peer_python, Path(folder))
@@ -210,6 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=int, help=f"length of the film; {FULL_SECONDS}, or {QUICK_SECONDS} if quick")
     parser.add_argument("--repeats", type=int, help="3, or 1 if quick")
     parser.add_argument("--work-dir", type=Path, default=Path("runs/video"), help="keeps the film")
+    parser.add_argument("--b-pyramid", choices=get_args(Pyramid), default="normal", help="of the film's B-frames")
     parser.add_argument("--json", type=Path, help="file for every figure")
     parser.add_argument(
         "--peers", nargs="+", choices=names, metavar="NAME", help=f"measure these alone: {', '.join(names)}"

@@ -41,9 +41,10 @@ def _answer(spec: dict[str, Any]) -> dict[str, Any]:
             importlib.import_module(module)
         made = getattr(importlib.import_module(f"video_peers.{spec['module']}"), spec["class"])
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in spec["needs"]:
+        module = (error.name or "").partition(".")[0]
+        if module not in spec["needs"]:
             raise
-        return {"status": "missing", "module": error.name}
+        return {"status": "missing", "module": module}
     if spec["warm_up"]:
         # What a library does once, at its first use, is no reading: modules, thread pools, tables.
         _work(made(_task(spec, spec["warm_up"], [0, FPS - 1])), spec["jobs"], {"1": [(0.0, 1.0)]})

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT, FPS, GOP = 640, 360, 25, 250
 
 ENCODER = {"preset": "veryfast", "crf": "23", "g": str(GOP), "keyint_min": str(GOP), "sc_threshold": "0", "bf": "3"}
-"""Of x264: the preset's own pyramid of B-frames; a key frame exactly every ``GOP`` frames."""
+"""Of x264: a key frame exactly every ``GOP`` frames."""
+
+Pyramid = Literal["normal", "none"]
+"""Whether B-frames may refer to other B-frames: x264's default, with half of the frames referred to by none, or not,
+with three quarters of them."""
 
 COLUMNS, ROWS, CELL = 6, 4, 16
 """The mark: black or white cells of so many pixels in the top left corner; 20 bits of number, 4 of checksum."""
@@ -51,23 +55,31 @@ class Film:
         return min(self.frames - 1, math.floor(time * self.fps + 1e-6))
 
 
-def write_film(path: Path, seconds: int, tell: Callable[[int, int], None] = lambda done, total: None) -> Film:
+def write_film(
+    path: Path,
+    seconds: int,
+    *,
+    pyramid: Pyramid = "normal",
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Film:
     """Writes the film, or takes the one that is there if its settings are the same.
 
     Args:
         path: Where; a note of the settings is kept beside it.
         seconds: Length.
+        pyramid: Of its B-frames.
         tell: Told how many of how many frames are written.
     """
     frames = seconds * FPS
     film = Film(path, seconds, frames)
-    settings = {"frames": frames, "size": [WIDTH, HEIGHT], "fps": FPS, "encoder": ENCODER, "version": 1}
+    encoder = {**ENCODER, "x264-params": f"b-pyramid={pyramid}"}
+    settings = {"frames": frames, "size": [WIDTH, HEIGHT], "fps": FPS, "encoder": encoder, "version": 1}
     note = path.with_suffix(".json")
     if path.exists() and note.exists() and json.loads(note.read_text(encoding="utf-8")) == settings:
         return film
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.stem}.part{path.suffix}")
-    _encode(unfinished, frames, tell)
+    _encode(unfinished, frames, encoder, tell)
     unfinished.replace(path)
     note.write_text(json.dumps(settings), encoding="utf-8")
     return film
@@ -93,7 +105,6 @@ def film_facts(film: Film) -> dict[str, Any]:
             "non_reference_frames": disposable,
             "bytes": film.path.stat().st_size,
             "kbit_per_second": round(film.path.stat().st_size * 8 / film.seconds / 1000),
-            "encoder": ENCODER,
         }
 
 
@@ -184,12 +195,12 @@ class _Scenery:
         return picture
 
 
-def _encode(path: Path, frames: int, tell: Callable[[int, int], None]) -> None:
+def _encode(path: Path, frames: int, encoder: dict[str, str], tell: Callable[[int, int], None]) -> None:
     import av
 
     scenery = _Scenery()
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options=ENCODER)
+        stream = container.add_stream("libx264", rate=FPS, options=encoder)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.thread_count = 0
         for number in range(frames):
