@@ -104,10 +104,11 @@ def _sharing(inner: Any, compute: Any, cache: VisionCache) -> Any:
     import torch
 
     kind: type | None = None
+    in_one_piece = False
 
     @functools.wraps(compute)
     def get_image_features(pixel_values: Any, image_grid_thw: Any = None, **options: Any) -> Any:
-        nonlocal kind
+        nonlocal kind, in_one_piece
         keys = picture_keys(pixel_values, image_grid_thw)
         frozen = cache.keep and not any(parameter.requires_grad for parameter in inner.visual.parameters())
         known = {key: found for key in set(keys) if frozen and (found := cache.get(key)) is not None}
@@ -124,6 +125,7 @@ def _sharing(inner: Any, compute: Any, cache: VisionCache) -> Any:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
                 output = compute(pixel_values, image_grid_thw, **options)
             kind = type(output)
+            in_one_piece = any(hasattr(layer, "split") for layer in getattr(output, "deepstack_features", None) or ())
             for key, *features in zip(new, *_layers(output), strict=True):
                 # A copy of its own: a view would keep the features of the whole call in memory.
                 known[key] = tuple(part.detach().clone() if frozen else part for part in features)
@@ -131,7 +133,8 @@ def _sharing(inner: Any, compute: Any, cache: VisionCache) -> Any:
                     cache.put(key, known[key])
         tokens, *deeper = zip(*(known[key] for key in keys), strict=True)
         assert kind is not None  # Nothing is known before the first picture was computed.
-        return kind(pooler_output=tokens, **({"deepstack_features": deeper} if deeper else {}))
+        layers = [torch.cat(layer) if in_one_piece else layer for layer in deeper]
+        return kind(pooler_output=tokens, **({"deepstack_features": layers} if layers else {}))
 
     get_image_features.__wrapped_by_vision_cache__ = True  # type: ignore[attr-defined]
     return get_image_features
@@ -142,7 +145,12 @@ def _size(features: Features) -> int:
 
 
 def _layers(output: Any) -> list[Any]:
-    return [output.pooler_output, *(getattr(output, "deepstack_features", None) or ())]
+    """What the tower made of the pictures, layer by layer, each layer split by picture."""
+    tokens = output.pooler_output
+    lengths = [len(part) for part in tokens]
+    deeper = getattr(output, "deepstack_features", None) or ()
+    # Before transformers 5.18 the deeper layers hold the pictures in one piece.
+    return [tokens, *(layer.split(lengths) if hasattr(layer, "split") else layer for layer in deeper)]
 
 
 def picture_keys(pixel_values: torch.Tensor, grid: torch.Tensor) -> list[tuple[Any, ...]]:

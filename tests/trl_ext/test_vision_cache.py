@@ -94,7 +94,7 @@ def test_a_tower_that_learns_keeps_nothing_and_gets_the_gradient_of_every_copy(m
     cache = share_vision(model, max_mb=64)
     seen = count_pictures(model)
     model(**batch).logits.square().sum().backward()
-    torch.testing.assert_close(parameter.grad, expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(parameter.grad, expected, rtol=1e-2, atol=1e-2 * float(expected.abs().max()))
     model(**batch)
     assert seen == [1, 1] and cache.hits == 2
 
