@@ -8,7 +8,7 @@
 
 A file is known by its path, size and time of modification. Any number of processes may share the folder: an entry
 appears whole or not at all, and one that is damaged, foreign or of another version is ignored and written anew. An
-hour of video takes some kilobytes; when the folder grows past its bound, the entries used longest ago leave.
+hour of video takes 10 to 100 kilobytes; when the folder grows past its bound, the entries used longest ago leave.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _MAGIC = b"longvt packet index 1\n"
 """The number rises when the layout or the meaning of an entry changes."""
 
-_SUFFIX = ".index"
+_SUFFIX, _UNFINISHED = ".index", ".part"
 _COLUMNS = ("times", "ordinals", "key_times", "key_dts", "key_ordinals", "damaged")
 _MOST_NUMBERS = 2**25
 """In one entry: 16 million frames with their places, 90 hours at 50 a second. More is neither kept nor believed."""
@@ -108,14 +108,13 @@ class IndexStore:
             return False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as file:
-                try:
-                    file.write(data)
-                    file.close()
-                    Path(file.name).replace(self._entry(identity))
-                except BaseException:
-                    Path(file.name).unlink(missing_ok=True)
-                    raise
+            part = self.folder / f"{secrets.token_hex(8)}{_UNFINISHED}"
+            try:
+                part.write_bytes(data)
+                part.replace(self._entry(identity))
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
             self._make_room()
         except OSError:
             return False
@@ -139,7 +138,7 @@ class IndexStore:
         """Also what a process that died left unfinished."""
         found = []
         try:
-            names = [entry for entry in self.folder.iterdir() if entry.suffix in (_SUFFIX, ".part")]
+            names = [entry for entry in self.folder.iterdir() if entry.suffix in (_SUFFIX, _UNFINISHED)]
         except OSError:
             return []
         for entry in names:
