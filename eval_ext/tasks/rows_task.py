@@ -115,7 +115,9 @@ class RowsTask(ConfigurableMessagesTask):  # type: ignore[misc]
         if not self._is_scored:
             return dict(self.config.process_results(doc, [text]))
         judgement = self._judgements.get((str(doc["id"]), text))
-        return dict(self.config.process_results(doc, [text], judgement=judgement))
+        scores = self.config.process_results(doc, [text], judgement=judgement)
+        # Of a value that no number is made of lmms-eval makes an empty list in its results.
+        return {name: value for name, value in scores.items() if name in self.aggregation()}
 
     @property
     def _is_scored(self) -> bool:
@@ -125,7 +127,7 @@ class RowsTask(ConfigurableMessagesTask):  # type: ignore[misc]
     def _judge(self, judging: Judging) -> None:
         asked: dict[tuple[str, str], tuple[Row, str]] = {}
         for instance in self._instances:
-            row = parse_row(instance.doc)
+            row = self._rows[instance.doc_id]
             for response in instance.filtered_resps.values():
                 text = _text(response)
                 outcome = read_outcome(text, self._form)

@@ -49,8 +49,7 @@ def score_sample(
         judgement: Another judge's on this answer; None where there is no other judge, or nothing to judge.
 
     Returns:
-        A value for every metric of the form and of the judge, and facts that only the log of samples shows:
-        ``stop_reason``, ``windows`` and ``judge_reason``.
+        A value for every metric of the form and of a judge.
     """
     row = parse_row(doc)
     return _score(row, read_outcome(results[0], form), form) | _judged(row, judgement)
@@ -73,7 +72,7 @@ def rollout_rewards(row: Row, outcome: Outcome | None, form: Form) -> dict[str, 
 def _score(row: Row, outcome: Outcome | None, form: Form) -> Scores:
     scores: Scores = dict.fromkeys(metric_names(form))
     if outcome is None:
-        return scores | {"scored": 0, "failed": 1, "stop_reason": "error", "windows": []}
+        return scores | {"scored": 0, "failed": 1}
     right = _strict(row, outcome.answer)
     facts = {name: getattr(outcome, name) for name in _FACTS}
     scores |= {
@@ -86,8 +85,6 @@ def _score(row: Row, outcome: Outcome | None, form: Form) -> Scores:
         "cut_off": float(outcome.stop_reason in ("length", "max_turns")),
         "scored": 1,
         "failed": 0,
-        "stop_reason": outcome.stop_reason,
-        "windows": outcome.windows,
     }
     if "format" in scores:
         scores["format"] = float(outcome.format_ok)
@@ -104,7 +101,7 @@ def _score(row: Row, outcome: Outcome | None, form: Form) -> Scores:
 def _judged(row: Row, judgement: Judgement | None) -> Scores:
     if judgement is None:
         # A value for every question, so that every process of a distributed run has the same names.
-        names = ("judged_accuracy", "judged_accuracy_ci_low", "judged_accuracy_ci_high", "judge", "judge_reason")
+        names = ("judged_accuracy", "judged_accuracy_ci_low", "judged_accuracy_ci_high", "judge")
         return dict.fromkeys(names) | {"no_verdict": 0}
     score = judgement.score
     return {
@@ -114,7 +111,6 @@ def _judged(row: Row, judgement: Judgement | None) -> Scores:
         source_metric(row["source"], "judged_accuracy"): score,
         "no_verdict": int(score is None),
         "judge": judgement.fingerprint,
-        "judge_reason": judgement.reason,
     }
 
 

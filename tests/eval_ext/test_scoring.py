@@ -17,7 +17,7 @@ DOC = {
 }  # fmt: skip
 
 
-NOT_SCORES = ("failed", "scored", "no_verdict", "stop_reason", "windows")
+NOT_SCORES = ("failed", "scored", "no_verdict")
 
 
 def outcome(**facts):
@@ -69,7 +69,7 @@ def test_metrics_that_say_nothing_about_a_form_are_left_out():
 def test_a_judge_stands_beside_the_strict_score():
     scores = score(outcome(answer="crimson"), judgement=Judgement(1.0, "correct", "same", fingerprint="llm/1"))
     assert (scores["accuracy"], scores["judged_accuracy"], scores["judged_accuracy/test/a"]) == (0.0, 1.0, 1.0)
-    assert (scores["no_verdict"], scores["judge"], scores["judge_reason"]) == (0, "llm/1", "same")
+    assert (scores["no_verdict"], scores["judge"]) == (0, "llm/1")
 
 
 def test_a_judge_without_a_verdict_leaves_the_strict_score():
