@@ -191,6 +191,10 @@ KINDS = {
     "edit-cut-both-ends-mov": Kind("a.mov", edits=((1.7, 4.4),)),
     "edit-cut-open-gop-hevc-mp4": Kind("a.mp4", x265(OPEN_HEVC, gop=12), edits=((1.7, 4.4),)),
     "edit-no-b-mp4": Kind("a.mp4", {"b_frames": 0}, edits=((3.1, 5),)),
+    # More than one stretch. (Where the cut lies between reordered frames, FFmpeg shows the second one a frame late.)
+    "edit-two-mp4": Kind("a.mp4", {"gop": 10}, edits=((1, 3), (4, 6))),
+    "edit-two-no-b-mov": Kind("a.mov", {"b_frames": 0}, edits=((1, 2.5), (4, 5.5))),
+    "edit-twice-the-same-mp4": Kind("a.mp4", edits=((1.5, 3), (1.5, 3))),
     # Times that do not start at 0.
     "late-mp4": Kind("a.mp4", {"start": 5}),
     "late-fragments-mp4": Kind("a.mp4", muxed({"start": 5}, **FRAGMENTS)),
