@@ -2,9 +2,9 @@
 
 ::
 
-    store = IndexStore(Path("/scratch/longvt/index"))
-    kept = store.load(path)              # None: never seen, changed since, or not to be trusted
-    store.save(path, KeptIndex(index, width=640, height=360))
+    store, film = IndexStore(Path("/scratch/longvt/index")), identify(path)     # before the file is opened
+    kept = store.load(film)              # None: never seen, changed since, or not to be trusted
+    store.save(film, KeptIndex(index, width=640, height=360))
 
 A file is known by its path, size and time of modification. Any number of processes may share the folder: an entry
 appears whole or not at all, and one that is damaged, foreign or of another version is ignored and written anew. An
@@ -23,11 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longvt_plugins.errors import VideoNotFoundError
 from longvt_plugins.video.index import PacketIndex, as_array
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+Identity = dict[str, Any]
+"""What :func:`identify` gives: plain JSON."""
 
 _MAGIC = b"longvt packet index 1\n"
 """The number rises when the layout or the meaning of an entry changes."""
@@ -68,16 +72,15 @@ class IndexStore:
         self.folder = folder
         self.max_bytes = max_bytes
 
-    def load(self, path: Path) -> KeptIndex | None:
-        """The index of a file as it is now.
+    def load(self, identity: Identity) -> KeptIndex | None:
+        """The index of a file.
 
         Args:
-            path: Of the video, absolute.
+            identity: Of the file as it is now.
 
         Returns:
             None if there is none that can be trusted.
         """
-        identity = _identity(path)
         entry = self._entry(identity)
         try:
             data = entry.read_bytes()
@@ -90,19 +93,18 @@ class IndexStore:
                 os.utime(entry)
         return kept
 
-    def save(self, path: Path, kept: KeptIndex) -> bool:
+    def save(self, identity: Identity, kept: KeptIndex) -> bool:
         """Keeps the index of a file.
 
         Args:
-            path: Of the video, absolute.
-            kept: Read from the file as it is now.
+            identity: Of the file before it was read, so that a file that is replaced meanwhile gets none.
+            kept: What was read.
 
         Returns:
             Whether it lies there now: a full or read-only disk is no reason not to read a video.
         """
         if sum(len(getattr(kept.index, name)) for name in _COLUMNS) > _MOST_NUMBERS:
             return False
-        identity = _identity(path)
         data = _packed(kept, identity)
         if len(data) > self.max_bytes:
             return False
@@ -130,7 +132,7 @@ class IndexStore:
         for entry, _ in self._entries():
             entry.unlink(missing_ok=True)
 
-    def _entry(self, identity: dict[str, Any]) -> Path:
+    def _entry(self, identity: Identity) -> Path:
         name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         return self.folder / f"{name[:40]}{_SUFFIX}"
 
@@ -156,11 +158,21 @@ class IndexStore:
             total -= found.st_size
 
 
-def _identity(path: Path) -> dict[str, Any]:
-    """What a file is known by. What FFmpeg makes of its packets belongs to it."""
+def identify(path: Path) -> Identity:
+    """What a file is known by. What FFmpeg makes of its packets belongs to it.
+
+    Args:
+        path: Of the video, absolute.
+
+    Raises:
+        VideoNotFoundError: It is not there any more.
+    """
     from av import library_versions
 
-    found = path.stat()
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise VideoNotFoundError(f"no video file {str(path)!r}: {error.strerror}") from None
     return {
         "path": os.fsencode(path).hex(),
         "size": found.st_size,
@@ -170,7 +182,7 @@ def _identity(path: Path) -> dict[str, Any]:
     }
 
 
-def _packed(kept: KeptIndex, identity: dict[str, Any]) -> bytes:
+def _packed(kept: KeptIndex, identity: Identity) -> bytes:
     """Magic, digest of the rest, one line of JSON, and the columns: differences, which are nearly all alike, packed."""
     import numpy as np
 
@@ -191,7 +203,7 @@ def _packed(kept: KeptIndex, identity: dict[str, Any]) -> bytes:
     return _MAGIC + hashlib.sha256(body).digest() + body
 
 
-def _unpacked(data: bytes, identity: dict[str, Any]) -> KeptIndex | None:
+def _unpacked(data: bytes, identity: Identity) -> KeptIndex | None:
     """What :func:`_packed` packed for this file; None for anything else."""
     import numpy as np
 

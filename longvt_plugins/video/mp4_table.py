@@ -33,6 +33,9 @@ _MOST_BOXES = 1000
 _MOST_TABLE_BYTES = 256 * 2**20
 """Of the box with all tables. Twelve hours of video and sound at 60 frames a second take 60 MB."""
 
+_MOST_PACKETS = 2**24
+"""Three days at 60 frames a second."""
+
 _CHECKED = 16
 """Packets at the start of the file that are held against the tables; at its end, those from a key frame on."""
 
@@ -74,7 +77,7 @@ def read_mp4_table(path: Path, container: Any, stream: Any) -> PacketIndex | Non
             tables = _moov(file, path.stat().st_size)
             table = _track_table(tables, stream, path.stat().st_size)
         return _checked(table, container, stream)
-    except (_NotPlainError, struct.error, OSError, FFmpegError):
+    except (_NotPlainError, struct.error, IndexError, ValueError, OverflowError, OSError, FFmpegError):
         return None
 
 
@@ -221,7 +224,7 @@ def _sample_table(table: memoryview, file_size: int, stream: Any) -> _Table:
         raise _NotPlainError
     (descriptions,) = struct.unpack_from(">I", _inside(table, b"stsd"), 4)
     same, count = struct.unpack_from(">II", _inside(table, b"stsz"), 4)
-    if descriptions != 1 or same or not count or count != stream.frames:
+    if descriptions != 1 or same or not 0 < count <= _MOST_PACKETS or count != stream.frames:
         raise _NotPlainError
     sizes = _column(_inside(table, b"stsz")[12:], count)
     if not sizes.all():

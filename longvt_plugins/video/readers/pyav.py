@@ -27,7 +27,7 @@ from longvt_plugins.video.careful import CarefulDecoder
 from longvt_plugins.video.container import Deadline
 from longvt_plugins.video.damage import NEAR, Damage
 from longvt_plugins.video.group import GroupDecoder, Wanted
-from longvt_plugins.video.index_store import IndexStore, KeptIndex
+from longvt_plugins.video.index_store import IndexStore, KeptIndex, identify
 from longvt_plugins.video.packets import PacketSource
 from longvt_plugins.video.picture import PictureMaker
 from longvt_plugins.video.sampling import Timetable, format_seconds
@@ -85,10 +85,11 @@ class PyavReader:
         self._path = path
         self._deadline = Deadline(path, time_limit)
         self._pictures = PictureMaker()
+        identity = identify(path)
         self._source = PacketSource(path, self._deadline)
         try:
             store = IndexStore(index_dir) if index_dir is not None else None
-            kept = store.load(path) if store is not None else None
+            kept = store.load(identity) if store is not None else None
             self._index = kept.index if kept is not None else self._source.read_index()
             self._tick = float(self._source.stream.time_base)
             self._damage = Damage.find(self._source.container, self._source.stream, self._index)
@@ -99,7 +100,7 @@ class PyavReader:
                     raise DamagedVideoError(f"{path}: no frame of it can be decoded")
                 kept = KeptIndex(self._index, *self._pictures.full(first).size)
                 if store is not None and not self.damage:
-                    store.save(path, kept)
+                    store.save(identity, kept)
             self._width, self._height = kept.width, kept.height
             self._usual_gap = self._index.usual_gap()
             self._groups = GroupDecoder(self._source, self._index)

@@ -18,7 +18,7 @@ from longvt_plugins import Video
 from longvt_plugins.errors import DamagedVideoError
 from longvt_plugins.testing import read_stamp, write_stamped_video
 from longvt_plugins.video.index import PacketIndex
-from longvt_plugins.video.index_store import IndexStore, KeptIndex
+from longvt_plugins.video.index_store import IndexStore, KeptIndex, identify
 from longvt_plugins.video.readers.pyav import PyavReader
 
 FILES = ["a.mp4", "a.mkv", "a.ts", "a.avi"]
@@ -73,32 +73,32 @@ def test_a_file_opened_again_is_not_read_through(tmp_path, monkeypatch, name):
 
 def test_what_was_saved_is_loaded(store, film):
     kept = KeptIndex(an_index(), 640, 360)
-    assert store.load(film) is None
+    assert store.load(identify(film)) is None
 
-    assert store.save(film, kept)
+    assert store.save(identify(film), kept)
 
-    assert store.load(film) == kept
+    assert store.load(identify(film)) == kept
     assert store.size() == (1, entry_of(store).stat().st_size)
 
 
 def test_an_hour_of_video_takes_little_room(store, film):
-    assert store.save(film, KeptIndex(an_index(90_000), 640, 360))
+    assert store.save(identify(film), KeptIndex(an_index(90_000), 640, 360))
     assert entry_of(store).stat().st_size < 20_000
 
 
 def test_a_file_that_changed_is_another_file(store, film, tmp_path):
-    store.save(film, KeptIndex(an_index(), 640, 360))
+    store.save(identify(film), KeptIndex(an_index(), 640, 360))
     found = film.stat()
 
     os.utime(film, ns=(found.st_atime_ns, found.st_mtime_ns + 1))
-    assert store.load(film) is None
+    assert store.load(identify(film)) is None
     film.write_bytes(b"another film")
     os.utime(film, ns=(found.st_atime_ns, found.st_mtime_ns))
-    assert store.load(film) is None
+    assert store.load(identify(film)) is None
     other = tmp_path / "other.mp4"
     other.write_bytes(b"film")
     os.utime(other, ns=(found.st_atime_ns, found.st_mtime_ns))
-    assert store.load(other) is None
+    assert store.load(identify(other)) is None
 
 
 def test_a_video_that_is_replaced_while_its_index_lies_there_shows_the_new_frames(tmp_path):
@@ -110,6 +110,14 @@ def test_a_video_that_is_replaced_while_its_index_lies_there_shows_the_new_frame
     with Video.open(path, index_dir=tmp_path / "index") as video:
         assert video.duration == 10
         assert read_stamp(video.frame_at(5).image) == 40
+
+
+def test_a_file_that_is_replaced_while_it_is_read_gets_no_index(store, film):
+    before = identify(film)
+    film.write_bytes(b"another film, longer")
+    store.save(before, KeptIndex(an_index(), 640, 360))
+
+    assert store.load(identify(film)) is None
 
 
 def rewritten(entry, change):
@@ -143,20 +151,20 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_an_entry_that_makes_no_sense_is_ignored(store, film, change):
-    store.save(film, KeptIndex(an_index(), 640, 360))
+    store.save(identify(film), KeptIndex(an_index(), 640, 360))
     entry = entry_of(store)
     entry.write_bytes(rewritten(entry, CHANGES[change]))
 
-    assert store.load(film) is None
+    assert store.load(identify(film)) is None
 
 
 def test_an_entry_with_a_fitting_digest_is_taken(store, film):
     """The changes above are refused for what they change, not for how they are made."""
-    store.save(film, KeptIndex(an_index(), 640, 360))
+    store.save(identify(film), KeptIndex(an_index(), 640, 360))
     entry = entry_of(store)
     entry.write_bytes(rewritten(entry, lambda header, packed: (header, packed)))
 
-    assert store.load(film) == KeptIndex(an_index(), 640, 360)
+    assert store.load(identify(film)) == KeptIndex(an_index(), 640, 360)
 
 
 def test_damaged_and_foreign_entries_are_ignored_and_written_anew(tmp_path):
@@ -196,22 +204,22 @@ def test_those_used_longest_ago_leave_when_the_folder_is_full(tmp_path):
     store = IndexStore(tmp_path / "index")
     for number, film in enumerate(films[:5]):
         before = set(store.folder.glob("*"))
-        store.save(film, kept)
+        store.save(identify(film), kept)
         (newest,) = set(store.folder.iterdir()) - before
         os.utime(newest, (number, number))
-    assert store.load(films[0]) == kept  # Used just now.
+    assert store.load(identify(films[0])) == kept  # Used just now.
 
     bound = store.size()[1]
-    IndexStore(tmp_path / "index", max_bytes=bound).save(films[5], kept)
+    IndexStore(tmp_path / "index", max_bytes=bound).save(identify(films[5]), kept)
 
     assert store.size()[1] <= bound
-    assert store.load(films[1]) is None
-    assert store.load(films[0]) == store.load(films[5]) == kept
+    assert store.load(identify(films[1])) is None
+    assert store.load(identify(films[0])) == store.load(identify(films[5])) == kept
 
 
 def test_an_index_larger_than_the_bound_is_not_kept(tmp_path, film):
     store = IndexStore(tmp_path / "index", max_bytes=10)
-    assert not store.save(film, KeptIndex(an_index(), 640, 360))
+    assert not store.save(identify(film), KeptIndex(an_index(), 640, 360))
     assert store.size() == (0, 0)
 
 
@@ -222,7 +230,7 @@ def test_what_a_dead_process_left_counts_and_leaves(tmp_path, film):
     os.utime(folder / "left.part", (1, 1))
     (folder / "notes.txt").write_text("mine")
 
-    assert IndexStore(folder, max_bytes=5000).save(film, KeptIndex(an_index(), 640, 360))
+    assert IndexStore(folder, max_bytes=5000).save(identify(film), KeptIndex(an_index(), 640, 360))
 
     assert sorted(path.suffix for path in folder.iterdir()) == [".index", ".txt"]
     IndexStore(folder).clear()
