@@ -78,13 +78,21 @@ class Worker:
         self.usable = True
         self.receive(deadline=clock.monotonic() + START_SECONDS, what="starting the decoding process")
 
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Sends a request."""
+    def send(self, message: Mapping[str, Any], *, what: str) -> None:
+        """Sends a request.
+
+        Args:
+            message: The request.
+            what: What it asks for, for the error.
+
+        Raises:
+            VideoReaderCrashError: The process ended, perhaps before the whole request was sent.
+        """
         try:
             self._socket.settimeout(START_SECONDS)
             _send(self._socket, message)
         except OSError:
-            self._crashed("taking a request")
+            self._crashed(what)
 
     def receive(self, *, deadline: float, what: str) -> tuple[dict[str, Any], bytes]:
         """The next message: its header and its payload.
@@ -243,7 +251,7 @@ class IsolatedReader:
             return
         if worker.usable:
             with contextlib.suppress(LongvtError, RuntimeError):  # Then it is of no use any more, which is known.
-                worker.send({"do": "close"})
+                worker.send({"do": "close"}, what="closing")
                 worker.receive(deadline=clock.monotonic() + _GRACE, what="closing")
         self._workers.give_back(worker)
 
@@ -272,7 +280,7 @@ class IsolatedReader:
             raise VideoReaderCrashError(f"{told}: the decoding process is gone")
         deadline, answered = clock.monotonic() + self._timeout, False
         try:
-            worker.send({**request, "seconds": self._timeout + _GRACE})
+            worker.send({**request, "seconds": self._timeout + _GRACE}, what=told)
             while not answered:
                 header, payload = worker.receive(deadline=deadline, what=told)
                 answered = "last" in header or "error" in header
