@@ -9,7 +9,7 @@ A completion is a rollout of five turns: four crops of 16 frames, then the answe
 with 16 rollouts each, all answers different. The judge's server runs in a process of its own and takes 50 ms for each
 verdict, whatever else it does; "ideal" is what its delay and the client's limit of requests allow. ``reward_ms`` is the
 dearest function's median in milliseconds of processor time, ``judge_x_sequential`` the seconds of asking one after
-another over those of asking at once (the best of five: other work on the machine can only slow it),
+another over those of asking at once (the best of ten: other work on the machine can only slow it),
 ``repeat_requests`` what the server is asked when the same batch comes again to another client with the same cache.
 """
 
@@ -194,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with tempfile.TemporaryDirectory() as cache:
         sequential = 16 if args.quick else QUESTIONS * ROLLOUTS
-        repeats = 2 if args.quick else 5
+        repeats = 3 if args.quick else 10
         judged = asyncio.run(measure_judge(base_url, requests, sequential, repeats, Path(cache)))
     here.send(False)
     server.join()

@@ -28,7 +28,8 @@ from longvt_plugins.errors import ConfigError
 from trl_ext.callbacks.groups import ANSWER_REWARD, gather_groups
 from trl_ext.scoring import ScoredBatch, scoring_of
 
-STATE_KEY = "MasteredPrompts"
+STATE_KEY = "longvt_mastered_prompts"
+"""Not the class's name, from which transformers would try to make the callback anew."""
 
 _SAME_EPOCH = 1e-6
 

@@ -1,6 +1,8 @@
 """`longvt grpo` on real videos with the shipped agent, its judge killed in the middle: the whole way of a user."""
 
 import hashlib
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +37,8 @@ def train(tmp_path, world, judge_server):
             **{f"{what}_{bound}_pixels": 784 for what in ("overview", "crop") for bound in ("min", "max")},
             "crop_max_frames": 8,
             "judge": "llm",
-            "judge_options": judge_server.config().options,
+            "judge_options": {"max_retries": 1, "backoff": 0.01},
+            "reward_preset": "longvt_weighted",
             "judge_patience": 0,
             "dtype": "float32",
             "use_cpu": True,
@@ -56,7 +59,8 @@ def train(tmp_path, world, judge_server):
         (tmp_path / "rl.yaml").write_text(yaml.safe_dump(recipe))
         longvt = Path(sys.executable).with_name("longvt")
         command = [longvt, "grpo", "--config", "rl.yaml", *options]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        env = {**os.environ, "LLM_AS_A_JUDGE_BASE": judge_server.base_url}
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=env)
 
     return run
 
@@ -79,6 +83,10 @@ def test_a_killed_judge_stops_the_command_and_the_resumed_one_ends_as_an_undistu
     assert told.endswith("learnt nothing from it; resume_from_checkpoint: killed/checkpoint-2")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "killed" / "model.safetensors").exists()
+    state = json.loads((tmp_path / "killed" / "checkpoint-2" / "trainer_state.json").read_text())
+    for logged in state["log_history"]:
+        answer, form = (logged[f"rewards/{name}_reward/mean"] for name in ("answer", "format"))
+        assert logged["reward"] == pytest.approx(0.8 * answer + 0.2 * form)
 
     judge_server.revive()
     done = train("killed", "--resume_from_checkpoint", "killed/checkpoint-2")

@@ -58,9 +58,11 @@ def test_a_resumed_run_asks_what_an_undisturbed_one_would(make_run, asked, tmp_p
     halved.args.max_steps = saved_at
     halved.train()
     state = json.loads((tmp_path / "halved" / f"checkpoint-{saved_at}" / "trainer_state.json").read_text())
-    known = state["stateful_callbacks"]["MasteredPrompts"]["attributes"]
+    known = state["stateful_callbacks"]["longvt_mastered_prompts"]["attributes"]
     assert known["dropped"] == ([] if saved_at <= 4 else ["row-0", "row-1"])
-    make_run("halved").train(resume_from_checkpoint=str(tmp_path / "halved" / f"checkpoint-{saved_at}"))
+    make_run("halved", restore_callback_states_from_checkpoint=True).train(
+        resume_from_checkpoint=str(tmp_path / "halved" / f"checkpoint-{saved_at}")
+    )
     assert asked == whole
 
 
