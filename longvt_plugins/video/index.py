@@ -99,6 +99,8 @@ class PacketIndex:
         damaged = array("q")
         latest = (_UNKNOWN, 0)
         ordinal = -1
+        # Of these every packet has a time, unless it is damaged.
+        timed = "mp4" in container.format.name or container.format.name == "flv"
         packets = container.demux(stream)
         while True:
             try:
@@ -115,7 +117,7 @@ class PacketIndex:
             ordinal += 1
             pts = packet.pts if packet.pts is not None else packet.dts
             dts = packet.dts if packet.dts is not None else pts
-            if packet.is_corrupt:
+            if packet.is_corrupt or (timed and pts is None):
                 damaged.append(ordinal)
             if packet.is_keyframe:
                 for column, value in zip(keys, (pts or 0, dts or 0, ordinal), strict=True):
@@ -131,7 +133,7 @@ class PacketIndex:
             return None
         delay = int(stream.codec_context.has_b_frames)
         guessed = container.format.name in ("avi", "mpeg") and delay > 0
-        counted = guessed or len(shown) < len(decoded)
+        counted = guessed or (len(shown) < len(decoded) and not timed)
         times, first = np.unique(np.frombuffer(shown, np.int64), return_index=True)
         clear = not counted and len(times) == len(shown)
         ordinals = as_array(np.frombuffer(places, np.int64)[first]) if clear else array("q")

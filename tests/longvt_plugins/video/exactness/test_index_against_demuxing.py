@@ -65,7 +65,7 @@ def disagreements(film, asked, answer, plain, *, counted):
     frames = plain["frames"]
     if counted:
         frames = [(time, number) for time, (_, number) in zip(answer["timetable"], frames, strict=False)]
-    starts = {0.0} if counted else {frames[0][0], min(frames)[0], min(plain["packets"])}
+    starts = {0.0} if counted else {frames[0][0], min(pts for pts, _ in frames), min(plain["packets"])}
     truth = set(zip(film.numbers, (round(time, 2) for time in film.times), strict=True))
     shown = [
         (time, frame)
