@@ -75,9 +75,13 @@ def make_video() -> Callable[..., Path]:
     return make_video
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A headless browser; pages that log an error or throw fail the test that opened them."""
+    """A headless browser; pages that log an error or throw fail the test that opened them.
+
+    Of one module only: as long as it is open, Playwright's event loop counts as running in this thread, and no other
+    test of the process could start one.
+    """
     import shutil
 
     program = shutil.which("chromium")

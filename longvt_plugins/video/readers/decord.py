@@ -161,7 +161,7 @@ class DecordReader:
         if survey.video_streams > 1:
             raise survey.refusal("decord", f"cannot be told which of {survey.video_streams} video streams to read")
         if survey.has_leading_frames:
-            raise survey.refusal("decord", "returns wrong frames of open groups of pictures")
+            raise survey.refusal("decord", "returns wrong frames of open groups of pictures and of some edit lists")
         if not has_clean_keys(survey.path):
             raise survey.refusal("decord", "returns wrong frames after key frames that are no clean start")
 

@@ -53,7 +53,15 @@ OPEN_GROUPS = {
     "mpeg2-mkv",
 }
 AV1 = {"av1-svt-mp4", "av1-svt-webm", "av1-aom-mkv", "av1-aom-fragments-mp4", "uneven-av1-mp4", "odd-av1-mkv"}
-EDITED = {"edit-cut-start-mp4", "edit-cut-inside-a-gop-mp4", "edit-cut-both-ends-mov", "edit-no-b-mp4"}
+EDITED = {
+    "edit-cut-start-mp4",
+    "edit-cut-inside-a-gop-mp4",
+    "edit-cut-both-ends-mov",
+    "edit-no-b-mp4",
+    "edit-two-mp4",
+    "edit-two-no-b-mov",
+    "edit-twice-the-same-mp4",
+}
 
 REFUSED = {
     "decord": NO_TABLE | UNTIMED | OPEN_GROUPS | AV1 | EDITED | {"h264-refresh-mp4", "h264-live-mkv"},
