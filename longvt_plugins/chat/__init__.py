@@ -12,9 +12,10 @@ A failure is a :class:`~longvt_plugins.errors.ChatError`, never a text that coul
 Nothing that a server sends is evaluated. It does not run tools: see :mod:`longvt_plugins.agent`.
 """
 
-from longvt_plugins.chat.backend import ChatBackend, Completion
+from longvt_plugins.chat.backend import ChatBackend, Completion, StreamingBackend
 from longvt_plugins.chat.client import ChatClient
 from longvt_plugins.chat.config import ChatConfig
+from longvt_plugins.chat.stream import Hear
 from longvt_plugins.chat.usage import ChatHealth, ChatUsage, CostBudget
 from longvt_plugins.chat.wire import encode_image, to_wire
 
@@ -26,6 +27,8 @@ __all__ = [
     "ChatUsage",
     "Completion",
     "CostBudget",
+    "Hear",
+    "StreamingBackend",
     "encode_image",
     "to_wire",
 ]

@@ -6,15 +6,16 @@
     completion.message["content"], completion.stop_reason        # '<answer>red</answer>', 'stop'
 
 Two exist: :class:`~longvt_plugins.chat.ChatClient` asks a server, :mod:`longvt_plugins.local_model` runs a
-checkpoint. Neither runs tools: see :mod:`longvt_plugins.agent`.
+checkpoint. Both can tell a turn while it is written. Neither runs tools: see :mod:`longvt_plugins.agent`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from longvt_plugins.chat.stream import Hear
 from longvt_plugins.types import Message
 
 
@@ -66,5 +67,33 @@ class ChatBackend(Protocol):
 
         Raises:
             ChatError: The model could not be asked, or gave nothing usable.
+        """
+        ...
+
+
+@runtime_checkable
+class StreamingBackend(ChatBackend, Protocol):
+    """A backend that can tell a turn while it is written."""
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        max_tokens: int,
+        temperature: float,
+        hear: Hear,
+    ) -> Completion:
+        """Writes the next turn, as ``complete`` does.
+
+        Args:
+            messages: The whole conversation, images in memory.
+            tools: OpenAI function schemas.
+            max_tokens: Longest turn.
+            temperature: 0 takes the likeliest token.
+            hear: Told each piece of text, in the caller's event loop, before this returns.
+
+        Raises:
+            ChatError: As ``complete``.
         """
         ...

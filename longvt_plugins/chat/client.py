@@ -55,21 +55,20 @@ from longvt_plugins.types import Message
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from httpx2 import AsyncClient, Response
+    from httpx2 import Response
+    from openai import AsyncOpenAI
 
 logger = logging.getLogger(__name__)
 
 LONGEST_BACKOFF_SECONDS = 60.0
 """No pause between two tries grows longer, unless the server asks for it."""
 
-MAX_REPLY_BYTES = 16 << 20
-"""The largest reply that is read; a turn of 32,000 tokens has about 150 KB."""
-
 _TELL_WAITS_FROM_SECONDS = 30.0
 """Shorter waits belong to the day's work, and are told to who asks for them."""
 
 _FIRST_EXPECTED_TOKENS = 256.0
 _NEWS_SHARE = 0.1
+_JSON: Any = {"headers": {"content-type": "application/json"}}
 _OWN_FAULTS = (400, 413, 422)
 """Refusals of one request, which say nothing about the server."""
 
@@ -110,7 +109,7 @@ class _Flight:
 class _Loop:
     """What belongs to one event loop."""
 
-    http: AsyncClient
+    api: AsyncOpenAI
     flights: dict[bytes, _Flight] = field(default_factory=dict)
 
 
@@ -229,7 +228,7 @@ class ChatClient:
         with self._loops_lock:
             own = self._loops.pop(asyncio.get_running_loop(), None)
         if own is not None:
-            await own.http.aclose()
+            await own.api.close()
         if self._cache is not None:
             self._cache.close()
 
@@ -352,25 +351,28 @@ class ChatClient:
 
     async def _try(self, body: bytes, seconds_left: float, place: Place) -> Reply:
         import httpx2
+        from openai import APIConnectionError, APIStatusError
 
-        http = self._own_loop().http
-        url = f"{self.config.server}/chat/completions"
         try:
-            async with (
-                asyncio.timeout(min(self.config.timeout, max(seconds_left, 0.001))),
-                http.stream("POST", url, content=body) as response,
-            ):
-                data = await _read(response)
+            async with asyncio.timeout(min(self.config.timeout, max(seconds_left, 0.001))):
+                # The body is written before, in a thread; the library would write it in the event loop.
+                response = await self._own_loop().api.post(
+                    "/chat/completions", cast_to=httpx2.Response, content=body, options=_JSON
+                )
         except TimeoutError:
             whole = self.config.timeout <= seconds_left
             limit = f"{self.config.timeout:g} s" if whole else f"total_timeout ({self.config.total_timeout:g} s)"
             raise _TryFailed(f"no reply within {limit}") from None
-        except httpx2.TransportError as error:
-            raise _TryFailed(f"no connection: {self._hidden(str(error) or type(error).__name__)}") from None
+        except APIStatusError as error:
+            raise self._refusal(error.response, error.response.content, place) from None
+        except (APIConnectionError, httpx2.TransportError) as error:
+            cause = error.__cause__ or error
+            raise _TryFailed(f"no connection: {self._hidden(str(cause) or type(cause).__name__)}") from None
         except httpx2.InvalidURL as error:
             raise _TryFailed(f"no address: {self._hidden(str(error))}", ChatRequestError, again=False) from None
-        if not response.is_success:
-            raise self._refusal(response, data, place)
+        except UnreadableReply as error:
+            raise _TryFailed(error.reason, ChatReplyError, again=error.again) from None
+        data = response.content
         try:
             reply = read_reply(data)
         except UnreadableReply as error:
@@ -447,24 +449,29 @@ class ChatClient:
         with self._loops_lock:
             own = self._loops.get(loop)
             if own is None:
-                import httpx2
-
                 for closed in [earlier for earlier in self._loops if earlier.is_closed()]:
                     del self._loops[closed]
-                own = self._loops[loop] = _Loop(
-                    httpx2.AsyncClient(
-                        headers={
-                            "authorization": f"Bearer {self.config.api_key}",
-                            "content-type": "application/json",
-                            # A packed reply could unpack to any size.
-                            "accept-encoding": "identity",
-                        },
-                        timeout=None,
-                        verify=_tls(),
-                        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self.config.concurrency),
-                    )
-                )
+                own = self._loops[loop] = _Loop(self._connect())
             return own
+
+    def _connect(self) -> AsyncOpenAI:
+        """The library's client, which neither repeats a request nor waits by itself: that is done here."""
+        import httpx2
+        from openai import AsyncOpenAI
+
+        from longvt_plugins.chat.bounded import bound_reply
+
+        http = httpx2.AsyncClient(
+            # A packed reply could unpack to any size.
+            headers={"accept-encoding": "identity"},
+            timeout=None,
+            verify=_tls(),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self.config.concurrency),
+            event_hooks={"response": [bound_reply]},
+        )
+        return AsyncOpenAI(
+            base_url=self.config.server, api_key=self.config.api_key, max_retries=0, timeout=None, http_client=http
+        )
 
     def _hidden(self, text: str) -> str:
         """One line of a text from outside."""
@@ -493,17 +500,6 @@ async def _in_thread_if(is_large: bool, function: Callable[..., Any], *args: Any
 
 def _dump(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body).encode()
-
-
-async def _read(response: Response) -> bytes:
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise _TryFailed("unreadable reply: packed, though that was not asked for", ChatReplyError, again=False)
-    data = bytearray()
-    async for chunk in response.aiter_raw():
-        data += chunk
-        if len(data) > MAX_REPLY_BYTES:
-            raise _TryFailed(f"unreadable reply: longer than {MAX_REPLY_BYTES} bytes", ChatReplyError, again=False)
-    return bytes(data)
 
 
 def _to_cache(completion: Completion) -> dict[str, Any]:

@@ -7,8 +7,8 @@
     if dialect.learn(body, 400, "... 'max_tokens' is not supported ... Use 'max_completion_tokens' ..."):
         body = dialect.spell(request)                   # ask again, once
 
-Four things are learnt, each once for a client: to leave out ``response_format``, ``seed`` or ``temperature``, and
-to say ``max_completion_tokens`` for ``max_tokens``. Each is told once in the log. A ``response_format`` is left out
+Six things are learnt, each once for a client: to leave out ``response_format``, ``seed``, ``temperature``, ``stream``
+or ``stream_options``, and to say ``max_completion_tokens`` for ``max_tokens``. Each is told once in the log. A ``response_format`` is left out
 for the schema that was refused; for every schema once a second one is, if the server never took any. A refusal of
 anything else is the caller's to see. ``docs/servers.md`` says which servers refuse what.
 """
@@ -66,6 +66,11 @@ def _rename_max_tokens(body: dict[str, Any]) -> None:
     body["max_completion_tokens"] = body.pop("max_tokens")
 
 
+def _drop_stream(body: dict[str, Any]) -> None:
+    del body["stream"]
+    body.pop("stream_options", None)
+
+
 _HABITS = (
     _Habit(
         "response_format",
@@ -93,6 +98,18 @@ _HABITS = (
         re.compile(_named("seed"), re.I),
         lambda body: body.pop("seed"),
         "it is asked without a seed",
+    ),
+    _Habit(
+        "stream_options",
+        re.compile(_named("stream_options"), re.I),
+        lambda body: body.pop("stream_options"),
+        "its streams do not say how many tokens they took",
+    ),
+    _Habit(
+        "stream",
+        re.compile(f"{_named('stream')}|{_named('streaming')}", re.I),
+        _drop_stream,
+        "its turns arrive in one piece",
     ),
 )
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from longvt_plugins.chat import ChatClient, ChatConfig
-from longvt_plugins.chat.client import MAX_REPLY_BYTES
+from longvt_plugins.chat.bounded import MAX_REPLY_BYTES
 from longvt_plugins.chat.limits import SYSTEM_CLOCK
 from longvt_plugins.errors import ChatReplyError, ChatRequestError, ChatUnavailableError
 from longvt_plugins.testing_server import (
