@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, get_args
 
 from longvt_plugins.budget import Budget
-from longvt_plugins.chat import ChatBackend, Completion
+from longvt_plugins.chat import ChatBackend, Completion, StreamingBackend
 from longvt_plugins.conversation import Form, opening_messages
 from longvt_plugins.errors import ChatError, ConfigError, ToolError, VideoError
+from longvt_plugins.events import AskedAgain, Called, Event, Opened, Replied, TurnEnded, Watch, Wrote
 from longvt_plugins.plugins import PluginManager, run_tool_call
 from longvt_plugins.rollouts import Rollout, StopReason
 from longvt_plugins.rows import Row
@@ -122,6 +123,7 @@ async def run_agent(
     seed_calls: Sequence[ToolCall] = (),
     sample: int = 0,
     library: VideoLibrary | None = None,
+    watch: Watch | None = None,
 ) -> Rollout:
     """Answers one question.
 
@@ -133,6 +135,7 @@ async def run_agent(
         seed_calls: Calls made for the model before its first own turn, a turn each, with real replies.
         sample: Tells apart rollouts of one row in one run.
         library: Opens the videos, instead of one for this rollout alone.
+        watch: Told what happens while it happens, see :mod:`longvt_plugins.events`.
 
     Returns:
         The rollout. ``stop_reason`` is ``"error"`` where a video could not be read or the model not be
@@ -143,7 +146,7 @@ async def run_agent(
     """
     start = time.perf_counter()
     with _library_for(library, config, plugins) as videos:
-        session = _Session(backend, row, config, plugins, videos)
+        session = _Session(backend, row, config, plugins, videos, watch)
         error: str | None = None
         try:
             stop_reason = await session.run(seed_calls)
@@ -241,6 +244,7 @@ class _Session:
     config: AgentConfig
     plugins: PluginManager
     library: VideoLibrary
+    watch: Watch | None = None
     messages: list[Message] = field(default_factory=list)
     tokens: int = 0
 
@@ -259,19 +263,18 @@ class _Session:
 
     async def run(self, seed_calls: Sequence[ToolCall]) -> StopReason:
         self.messages += await self._in_thread(_opening, self.row["question"], self.row["options"], self.config)
+        if self.watch is not None:
+            durations = {name: self.context.open(name).duration for name in self.context.videos}
+            self._tell(Opened(tuple(self.messages), durations))
         for call in seed_calls:
             await self._add_seed(call)
         schemas: list[Mapping[str, Any]] = [tool.schema for tool in self.tools]
         for turns_left in reversed(range(self.config.turns)):
-            completion = await self.backend.complete(
-                self.messages,
-                schemas,
-                max_tokens=self.config.max_new_tokens,
-                temperature=self.config.temperature,
-            )
+            completion = await self._ask(schemas)
             self.tokens += completion.completion_tokens
             message, malformed = self._normal(completion.message)
             self.messages.append(message)
+            self._tell(TurnEnded(message, completion))
             calls = message.get("tool_calls", [])
             answered = self._answer_of(message) is not None
             if not calls and (answered or not malformed):
@@ -311,6 +314,26 @@ class _Session:
         with self._lock:
             self.context.close()
 
+    async def _ask(self, schemas: Sequence[Mapping[str, Any]]) -> Completion:
+        limits: dict[str, Any] = {
+            "max_tokens": self.config.max_new_tokens,
+            "temperature": self.config.temperature,
+        }
+        if self.watch is None:
+            return await self.backend.complete(self.messages, schemas, **limits)
+        if isinstance(self.backend, StreamingBackend):
+            return await self.backend.stream(self.messages, schemas, hear=self._heard, **limits)
+        completion = await self.backend.complete(self.messages, schemas, **limits)
+        self._heard(text_of(completion.message))
+        return completion
+
+    def _heard(self, piece: str | None) -> None:
+        self._tell(AskedAgain() if piece is None else Wrote(piece))
+
+    def _tell(self, event: Event) -> None:
+        if self.watch is not None:
+            self.watch(event)
+
     async def _in_thread(
         self, function: Callable[Concatenate[ToolContext, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -333,6 +356,8 @@ class _Session:
     async def _add_reply(self, entry: FunctionCall) -> None:
         content: list[Block] | str
         name, arguments = entry["function"]["name"], entry["function"]["arguments"]
+        start = time.perf_counter()
+        self._tell(Called(entry))
         if isinstance(arguments, str):
             content = error_reply(f"{name}: the arguments must be a JSON object")
         else:
@@ -342,6 +367,7 @@ class _Session:
             except ToolError as error:
                 content = error_reply(str(error))
         self.messages.append({"role": "tool", "tool_call_id": entry["id"], "name": name, "content": content})
+        self._tell(Replied(entry, content, time.perf_counter() - start))
 
     def _call_tool(self, context: ToolContext, call: ToolCall) -> list[Block]:
         return run_tool_call(self.plugins, self.tools, context, call)

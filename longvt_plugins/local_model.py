@@ -16,12 +16,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longvt_plugins.chat import Completion
+from longvt_plugins.chat import Completion, Hear
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.transcript import parse_turn
 from longvt_plugins.types import Message
@@ -100,11 +100,34 @@ class LocalModel:
         temperature: float = 0.0,
     ) -> Completion:
         """Continues a conversation, together with those that wait at the same time."""
+        return await self._ask(messages, tools, max_tokens, temperature, None)
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        hear: Hear,
+    ) -> Completion:
+        """Continues a conversation as :meth:`complete` does, and tells each piece of text while it is written."""
+        return await self._ask(messages, tools, max_tokens, temperature, hear)
+
+    async def _ask(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]],
+        max_tokens: int,
+        temperature: float,
+        hear: Hear | None,
+    ) -> Completion:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             # What waited in a loop that is gone has nobody left to hear it.
             self._loop, self._worker, self._waiting = loop, None, []
-        request = _Request(list(messages), list(tools), max_tokens, temperature, loop.create_future())
+        tell = None if hear is None else _from_thread(loop, hear)
+        request = _Request(list(messages), list(tools), max_tokens, temperature, loop.create_future(), tell)
         self._waiting.append(request)
         if self._worker is None or self._worker.done():
             self._worker = loop.create_task(self._work())
@@ -159,6 +182,7 @@ class LocalModel:
                 **inputs,
                 max_new_tokens=max(request.max_tokens for request in batch),
                 logits_processor=[_Sampler(noise, [request.temperature for request in batch])],
+                stopping_criteria=[_Teller(self.tokenizer, self._ends, batch)],
             )
         written = written[:, inputs["input_ids"].shape[1] :].tolist()
         prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
@@ -207,6 +231,11 @@ class _Request:
     max_tokens: int
     temperature: float
     completion: asyncio.Future[Completion]
+    tell: Callable[[str], object] | None = None
+
+
+def _from_thread(loop: asyncio.AbstractEventLoop, hear: Hear) -> Callable[[str], object]:
+    return lambda piece: loop.call_soon_threadsafe(hear, piece)
 
 
 class _Sampler:
@@ -227,6 +256,38 @@ class _Sampler:
                 exponential = scores.new_empty(scores.shape[1]).exponential_(generator=generator)
                 scores[row] = scores[row] / temperature - exponential.clamp_min(1e-30).log()
         return scores
+
+
+class _Teller:
+    """Tells what is written, row by row; as a criterion that never stops anything, since these see each token.
+
+    Args:
+        tokenizer: One that can decode token by token, as fast tokenizers can.
+        ends: Tokens that end a turn, and are not told.
+        batch: Those who may want to be told.
+    """
+
+    def __init__(self, tokenizer: Any, ends: set[int], batch: Sequence[_Request]) -> None:
+        from tokenizers.decoders import DecodeStream
+
+        self._tokenizer = tokenizer.backend_tokenizer
+        self._ends = ends
+        self._rows = {
+            row: (request.tell, DecodeStream(skip_special_tokens=False), request.max_tokens)
+            for row, request in enumerate(batch)
+            if request.tell is not None
+        }
+        self._steps = 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **unused: Any) -> torch.Tensor:
+        self._steps += 1
+        for row, (tell, text, most) in tuple(self._rows.items()):
+            token = int(input_ids[row, -1])
+            if token in self._ends or self._steps > most:
+                del self._rows[row]
+            elif piece := text.step(self._tokenizer, token):
+                tell(piece)
+        return input_ids.new_zeros(input_ids.shape[0]).bool()
 
 
 def _images(messages: Sequence[Message]) -> list[Image.Image]:

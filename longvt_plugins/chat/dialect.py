@@ -8,9 +8,9 @@
         body = dialect.spell(request)                   # ask again, once
 
 Six things are learnt, each once for a client: to leave out ``response_format``, ``seed``, ``temperature``, ``stream``
-or ``stream_options``, and to say ``max_completion_tokens`` for ``max_tokens``. Each is told once in the log. A ``response_format`` is left out
-for the schema that was refused; for every schema once a second one is, if the server never took any. A refusal of
-anything else is the caller's to see. ``docs/servers.md`` says which servers refuse what.
+or ``stream_options``, and to say ``max_completion_tokens`` for ``max_tokens``. Each is told once in the log. A
+``response_format`` is left out for the schema that was refused; for every schema once a second one is, if the server
+never took any. A refusal of anything else is the caller's to see. ``docs/servers.md`` says which servers refuse what.
 """
 
 from __future__ import annotations

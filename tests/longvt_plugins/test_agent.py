@@ -9,6 +9,7 @@ import pytest
 from longvt_plugins.agent import AgentConfig, oracle_call, run_agent, run_agents
 from longvt_plugins.chat import ChatClient
 from longvt_plugins.errors import ConfigError, ToolError, UnknownNameError
+from longvt_plugins.events import Called, Opened, Replied, TurnEnded, Wrote
 from longvt_plugins.hookspecs import hookimpl
 from longvt_plugins.testing import plugin_manager, read_stamp, write_stamped_video
 from longvt_plugins.testing_server import ScriptedChatServer, assistant, failure
@@ -389,3 +390,27 @@ def reopen(ctx, video_path: str) -> str:
         raise ToolError("no such video")
     with Video.open(ctx.videos[video_path]) as video:
         return str(video.duration)
+
+
+def test_who_watches_is_told_in_order_and_changes_nothing(row):
+    events = []
+    script = [look(crop(10, 12), crop(30, 40, "c2")), ANSWER]
+    watched, _ = play(script, row, watch=events.append)
+    unwatched, _ = play(script, row)
+    assert watched.messages == unwatched.messages
+    kinds = [type(event) for event in events]
+    assert kinds == [Opened, Wrote, TurnEnded, Called, Replied, Called, Replied, Wrote, TurnEnded]
+    assert events[0].durations == {"video_1.mp4": 20.0}
+    assert [block["time"] for block in events[0].messages[1]["content"] if block["type"] == "image"][:2] == [0.0, 5.0]
+    assert [read_stamp(block["image"]) for block in events[4].content if block["type"] == "image"] == [40, 44]
+    assert events[6].content.startswith("Error: ")
+    assert events[7].text == "<think>It is red.</think><answer>red</answer>"
+    assert sum(event.completion.completion_tokens for event in events if isinstance(event, TurnEnded)) == watched.tokens
+
+
+def test_what_a_watcher_raises_ends_the_rollout(row):
+    def watch(event):
+        raise KeyError(type(event).__name__)
+
+    with pytest.raises(KeyError, match="Opened"):
+        play([ANSWER], row, watch=watch)

@@ -205,3 +205,20 @@ def test_a_processor_without_a_chat_template_is_refused(checkpoint, tmp_path):
 def test_a_batch_of_none_is_refused(checkpoint):
     with pytest.raises(ConfigError, match="batch_size"):
         LocalModel(checkpoint, batch_size=0)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_a_turn_is_told_while_it_is_written(checkpoint, temperature):
+    async def hear_all(model):
+        heard = [[] for _ in CONVERSATIONS[:4]]
+        turns = [
+            model.stream(one, [TOOL], max_tokens=8 + 4 * place, temperature=temperature, hear=heard[place].append)
+            for place, one in enumerate(CONVERSATIONS[:4])
+        ]
+        return await asyncio.gather(*turns), heard
+
+    completions, heard = asyncio.run(hear_all(LocalModel(checkpoint, dtype="float32")))
+    assert max(map(len, heard)) > 4
+    for completion, pieces in zip(completions, heard, strict=True):
+        # All but the first bytes of a character that was cut off at the longest turn.
+        assert completion.message["content"].rstrip("\ufffd") == "".join(pieces)
