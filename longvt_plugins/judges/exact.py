@@ -43,7 +43,8 @@ FINGERPRINT = "exact/2"
 RELAXED_SHARE = 0.9
 """An answer inside the other agrees when it has this share of its length (LongVT's evaluation)."""
 
-OPTION_LETTERS = "ABCDEFGH"
+OPTION_LETTERS = "ABCDEFGHIJ"
+"""As many as VideoMMMU has options."""
 
 EXACT_OPTIONS = frozenset({"maths"})
 
@@ -52,7 +53,7 @@ _NEGATIONS = frozenset(
     {"no", "not", "never", "neither", "nor", "none", "without", "cant", "dont", "doesnt", "isnt", "wasnt"}
 )
 _NUMBER_WORDS = {name: str(number) for name, number in NUMBER_WORDS.items()}
-_LETTER = re.compile(r"\(?([A-Ha-h])(?:[.:)]{1,2}\s*(\S.*)?)?", re.DOTALL)
+_LETTER = re.compile(r"\(?([A-Ja-j])(?:[.:)]{1,2}\s*(\S.*)?)?", re.DOTALL)
 _LEAD_IN = re.compile(r"\A(?:the )?(?:correct |right |final )?(?:answer|option|choice)(?: is)?:? ")
 _INTERVAL = re.compile(
     r"[\[(]?\s*([0-9]+(?:\.[0-9]+)?)\s*(?:s|seconds)?\s*(?:,|-|–|to)\s*([0-9]+(?:\.[0-9]+)?)\s*(?:s|seconds)?\s*[\])]?"
@@ -76,7 +77,7 @@ def exact_score(
         reference: The right answer; where options are given, one of them or its letter.
         prediction: The answer under test. Where options are given, and only then, it may be a letter (``B``, ``(b)``,
             ``The answer is B``), an option's text, or both (``B. blue``) if they agree.
-        options: The choices, at most the first eight of which have letters.
+        options: The choices, at most the first ten of which have letters.
         kind: ``"grounding"`` compares intervals ``[start, end]`` in seconds: the score is their IoU.
         question: Where it names a unit, numbers without one are in it.
         maths: Compares formulas; None leaves them to their spelling.

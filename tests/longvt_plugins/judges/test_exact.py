@@ -100,6 +100,13 @@ def test_with_options_another_choice_or_a_contradiction_is_wrong(prediction):
     assert exact_score("blue", prediction, COLOURS).score == 0.0
 
 
+def test_ten_options_have_letters():
+    options = [f"{letter}. {number} km" for number, letter in enumerate("ABCDEFGHIJ")]
+    assert exact_score("J", "(J)", options).score == 1.0
+    assert exact_score("I", "8 km", options).score == 1.0
+    assert exact_score("I", "J. 9 km", options).score == 0.0
+
+
 def test_options_may_carry_their_own_letters():
     options = ["A. red", "B. green", "C. a car"]
     assert exact_score("B", "green", options).score == 1.0
