@@ -35,6 +35,9 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo": Command("longvt_plugins.commands.demo", "train and evaluate a tiny model from made videos, on a CPU"),
+    "eval": Command(
+        "longvt_plugins.commands.eval", "evaluate through lmms-eval, check what came of it, compare two runs"
+    ),
     "grpo": Command("trl_ext.grpo", "train with TRL's GRPO, the tools as its environment"),
     "judge": Command("longvt_plugins.commands.judge", "try a judge before it gives rewards"),
     "plugins": Command("longvt_plugins.commands.plugins", "list the plugins and what they give"),

@@ -19,6 +19,7 @@
     │   └── VideoReaderCrashError   the process that decoded it broke down
     ├── JudgeError              a judge that cannot be trusted with a reward
     │   └── JudgeDownError      it has given no verdict for longer than allowed
+    ├── EvaluationError         an evaluation whose numbers cannot be trusted
     └── ChatError               a chat server could not be asked, or gave no usable reply
         ├── ChatUnavailableError    no connection, no reply in time, or overloaded, after all tries
         ├── ChatRequestError        the server refuses this request; the same request would be refused again
@@ -137,6 +138,10 @@ class JudgeError(LongvtError):
 
 class JudgeDownError(JudgeError):
     """A judge has given no verdict for longer than allowed, so nothing can be learnt for now."""
+
+
+class EvaluationError(LongvtError):
+    """An evaluation that ran, and whose numbers cannot be trusted: tasks are missing, or too many questions failed."""
 
 
 class ChatError(LongvtError):

@@ -1,0 +1,162 @@
+"""``longvt eval``: what lmms-eval's exit code hides ends the command with an error.
+
+A program stands in for lmms-eval here, since the real one needs half a minute to start: it writes what it is told to.
+``test_eval_command.py`` runs the real one.
+"""
+
+import json
+import os
+import sys
+
+import pytest
+
+from eval_ext.results import read_results
+from longvt_plugins.cli import main
+from longvt_plugins.errors import ConfigError
+
+TASK = "videosiah_eval_tool"
+
+STAND_IN = """
+import json, os, sys
+from pathlib import Path
+options = dict(zip(sys.argv[1::1], sys.argv[2::1]))
+Path(os.environ["SEEN"]).write_text(json.dumps([sys.argv[1:], os.environ.get("LONGVT_TASKS")]))
+if os.environ["ASKED"]:
+    Path(os.environ["LONGVT_EVAL_REPORT"]).write_text(os.environ["ASKED"])
+if os.environ["RESULTS"]:
+    folder = Path(options["--output_path"], "m")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "20260102_000000_results.json").write_text(os.environ["RESULTS"])
+"""
+
+
+def report(**tasks):
+    """A results file: the metrics of each task, of which ten questions were asked."""
+    return {
+        "results": {name: {f"{key},none": value for key, value in numbers.items()} for name, numbers in tasks.items()},
+        "configs": {name: {} for name in tasks},
+        "n-samples": {name: {"effective": 10} for name in tasks},
+        "group_subtasks": {"longvt_suite_tool": list(tasks)},
+        "model_name": "m",
+    }
+
+
+def ours(failed=0, accuracy=0.5, **more):
+    return {"accuracy": accuracy, "scored": 10 - failed, "failed": failed, **more}
+
+
+@pytest.fixture
+def evaluate(tmp_path, monkeypatch, capfd):
+    """Runs the command; returns its exit code, both that it printed, and what lmms-eval was given."""
+    package = tmp_path / "path" / "lmms_eval"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(package.parent), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen.json"))
+    monkeypatch.delenv("LONGVT_TASKS", raising=False)
+
+    def evaluate(results, *arguments, asked="", tasks=TASK):
+        monkeypatch.setenv("RESULTS", json.dumps(results) if results else "")
+        monkeypatch.setenv("ASKED", asked)
+        code = main(["eval", "--tasks", tasks, "--output_path", str(tmp_path / "out"), *arguments])
+        printed = capfd.readouterr()
+        return code, printed.out, printed.err, json.loads((tmp_path / "seen.json").read_text())
+
+    return evaluate
+
+
+def test_good_results_are_printed_and_the_command_ends_well(evaluate, tmp_path):
+    numbers = ours(accuracy_ci_low=0.4, accuracy_ci_high=0.6, iou=0.25)
+    code, printed, told, (given, tasks) = evaluate(report(**{TASK: numbers}), "--limit", "10")
+    assert (code, told) == (0, "")
+    assert "0.500 [0.400, 0.600]" in printed
+    assert str(tmp_path / "out" / "m") in printed
+    assert tasks == "ours"
+    assert given[:2] == ["--tasks", TASK]
+    assert given[4:] == ["--model", "longvt", "--limit", "10", "--log_samples"]
+
+
+def test_a_run_without_results_is_an_error(evaluate):
+    code, _, told, _ = evaluate(None)
+    assert code != 0
+    assert "longvt: these numbers cannot be trusted: lmms-eval wrote no results and ended with 0" in told
+
+
+def test_results_of_an_earlier_run_are_not_taken_for_those_of_this_one(evaluate, tmp_path):
+    earlier = tmp_path / "out" / "m"
+    earlier.mkdir(parents=True)
+    (earlier / "20260101_000000_results.json").write_text(json.dumps(report(**{TASK: ours()})))
+    assert "wrote no results" in evaluate(None)[2]
+
+
+@pytest.mark.parametrize(
+    ("results", "told"),
+    [
+        (report(lvbench_tool=ours()), f"{TASK}: not in the results"),
+        (report(**{TASK: ours(failed=10, accuracy=None)}), f"{TASK}: not one question has a score"),
+        (report(**{TASK: ours(failed=1)}), f"{TASK}: 10.0% of its questions failed, 5.0% may"),
+        ({**report(**{TASK: ours()}), "n-samples": {}}, f"{TASK}: no question was asked"),
+        (report(**{TASK: {"acc": float("nan")}}), f"{TASK}: acc has no value"),
+        (report(**{TASK: {"acc": []}}), f"{TASK}: acc has no value"),
+    ],
+)
+def test_results_that_cannot_be_trusted_are_an_error_that_says_why(evaluate, results, told):
+    code, _, said, _ = evaluate(results)
+    assert code != 0
+    assert told in said
+
+
+def test_how_many_may_fail_is_the_users_to_say(evaluate):
+    results = report(**{TASK: ours(failed=2)})
+    assert evaluate(results, "--max-failed", "0.2")[0] == 0
+    assert "20.0% of its questions failed, 10.0% may" in evaluate(results, "--max-failed", "0.1")[2]
+    assert "must lie between 0 and 1" in evaluate(results, "--max-failed", "20")[2]
+
+
+def test_failures_that_a_foreign_scorer_took_for_wrong_answers_are_an_error(evaluate):
+    asked = json.dumps({"task": "mlvu", "asked": 10, "failed": 3, "reason": "HTTP 500"})
+    code, printed, told, _ = evaluate(report(mlvu={"acc_score": 0.7}), tasks="mlvu", asked=asked)
+    assert code != 0
+    assert "mlvu: 30.0% of its questions failed, which its scorer took for wrong answers, 5.0% may: HTTP 500" in told
+    assert "acc_score 0.7" in printed
+
+
+def test_a_group_stands_for_its_tasks(evaluate):
+    assert evaluate(report(**{TASK: ours()}), tasks="longvt_suite_tool")[0] == 0
+    assert evaluate(report(**{TASK: ours()}), tasks="videosiah_*")[0] == 0
+
+
+def test_numbers_and_faults_are_written_for_programs(evaluate, tmp_path):
+    file = tmp_path / "numbers.json"
+    evaluate(report(**{TASK: ours(failed=5)}), "--json", str(file))
+    written = json.loads(file.read_text())
+    assert written["tasks"][TASK]["accuracy"] == 0.5
+    assert len(written["faults"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "no task is named"),
+        (["--tasks", TASK, "--config", "x.yaml"], "name them with --tasks instead of --config"),
+        (["--tasks", TASK, "--processes", "0"], "processes must be at least 1"),
+        (["compre"], "has no command 'compre'"),
+    ],
+)
+def test_a_command_that_cannot_be_run_is_refused_before_anything_starts(arguments, told, capsys):
+    assert main(["eval", *arguments]) != 0
+    assert told in capsys.readouterr().err
+
+
+def test_without_lmms_eval_the_install_line_is_told(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "lmms_eval", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["eval", "--tasks", TASK]) != 0
+    assert "pip install 'longvt-plugins[eval]'" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_results_is_named(tmp_path):
+    (tmp_path / "x_results.json").write_text("[]")
+    with pytest.raises(ConfigError, match=r"x_results\.json holds no results"):
+        read_results(tmp_path)
