@@ -16,6 +16,7 @@ import argparse
 import fnmatch
 import json
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from eval_ext.results import TaskResults
 
 OUTPUT_PATH = "runs/eval"
+
+WIDTH_OF_FILES = 240
+"""Letters of a table's line, where it is not written to a terminal."""
 
 
 def run(argv: list[str]) -> int:
@@ -96,12 +100,12 @@ def _print_table(heading: list[str], rows: list[list[str]]) -> None:
 
     table = Table(box=box.SIMPLE_HEAD)
     for number, name in enumerate(heading):
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=not number)
     for row in rows:
         table.add_row(*map(Text, row))
-    console = Console()
     # In a file a line is as long as it has to be.
-    console.print(table, width=None if console.is_terminal else 200)
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_FILES)
+    console.print(table)
 
 
 def _list(argv: list[str]) -> int:
@@ -115,11 +119,14 @@ def _list(argv: list[str]) -> int:
     entries = [entry for entry in catalogue() if fnmatch.fnmatchcase(entry.name, args.pattern)]
     if not entries:
         raise ConfigError(f"no task of ours is named {args.pattern!r}; `longvt eval list` shows all of them")
-    rows = []
+    width = max(len(entry.name) for entry in entries)
     for entry in entries:
-        what = f"as {entry.alias_of}" if entry.alias_of else f"{len(entry.members)} together" if entry.members else ""
-        rows.append([entry.name, entry.benchmark or "all", entry.form or "all", entry.control or "", what])
-    _print_table(["task", "benchmark", "form", "control", ""], rows)
+        what = [entry.benchmark or "all benchmarks", entry.form or "all forms", *filter(None, [entry.control])]
+        if entry.alias_of:
+            what.append(f"another name of {entry.alias_of}")
+        elif entry.members:
+            what.append(f"{len(entry.members)} tasks")
+        print(f"{entry.name:<{width}}  {', '.join(what)}")
     return 0
 
 
