@@ -13,7 +13,54 @@ A step takes one record and ends in an outcome, and a bad record never ends a ru
 Built-in steps come in through the same plugin hook as everybody's, ``register_steps``.
 """
 
-from datapipe.records import Dropped, Failed, Kept, Outcome, VideoFile, VideoRecord, video_id
-from datapipe.step import Step
+from datapipe.context import StepContext
+from datapipe.estimate import Amount, Estimate
+from datapipe.records import (
+    Caption,
+    Dropped,
+    Event,
+    Failed,
+    Kept,
+    Outcome,
+    Provenance,
+    QAPair,
+    Record,
+    Segment,
+    Summary,
+    SummaryPart,
+    Trace,
+    Verdict,
+    VideoFile,
+    VideoRecord,
+    video_id,
+)
+from datapipe.step import ContextStep, Outcomes, Step, VideoGroup
+from datapipe.toolbox import Toolbox
 
-__all__ = ["Dropped", "Failed", "Kept", "Outcome", "Step", "VideoFile", "VideoRecord", "video_id"]
+__all__ = [
+    "Amount",
+    "Caption",
+    "ContextStep",
+    "Dropped",
+    "Estimate",
+    "Event",
+    "Failed",
+    "Kept",
+    "Outcome",
+    "Outcomes",
+    "Provenance",
+    "QAPair",
+    "Record",
+    "Segment",
+    "Step",
+    "StepContext",
+    "Summary",
+    "SummaryPart",
+    "Toolbox",
+    "Trace",
+    "Verdict",
+    "VideoFile",
+    "VideoGroup",
+    "VideoRecord",
+    "video_id",
+]

@@ -13,7 +13,16 @@ import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datapipe.records import Dropped, Kept, Outcome, VideoFile, VideoRecord, video_id
+from datapipe.records import (
+    Dropped,
+    Kept,
+    Outcome,
+    VideoFile,
+    VideoRecord,
+    file_digest,
+    subtitles_beside,
+    video_id,
+)
 from datapipe.step import Step
 from longvt_plugins.video.config import VideoConfig
 from longvt_plugins.video.library import VideoLibrary
@@ -39,6 +48,7 @@ class ProbeVideo(Step[str | VideoFile, VideoRecord]):
         with self._library.open(path) as video:
             if video.duration < self.min_seconds:
                 return Dropped(f"shorter than {self.min_seconds:g} s")
+            subtitles = Path(file.subtitles_path).absolute() if file.subtitles_path else subtitles_beside(path)
             return Kept(
                 VideoRecord(
                     id=video_id(path, file.place or file.path),
@@ -47,6 +57,8 @@ class ProbeVideo(Step[str | VideoFile, VideoRecord]):
                     width=video.width,
                     height=video.height,
                     size_bytes=path.stat().st_size,
+                    subtitles_path=None if subtitles is None else str(subtitles),
+                    subtitles_digest=None if subtitles is None else file_digest(subtitles),
                 )
             )
 

@@ -1,48 +1,22 @@
-"""What goes through the pipeline: outcomes of a step, and the records of a video.
+"""A file nobody has opened yet, and the record of a readable video.
 
->>> Dropped("shorter than 10 s")
-Dropped(reason='shorter than 10 s')
+>>> video_id("/data/lectures/01.mp4", "lectures/01.mp4")
+'01-8f2c...'
 
-No pixels are carried: a record says where frames are, and whoever needs them decodes them.
+Nothing here opens a video: the step ``probe_video`` does.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
 
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
+from datapipe.records.provenance import DIGEST_BYTES, Provenance
 
 ID_CHUNK = 1024 * 1024
 """Bytes read from each end of a file for its id: hour-long videos are not read through."""
-
-
-@dataclass(frozen=True)
-class Kept(Generic[T_co]):
-    """The step made this of the record."""
-
-    record: T_co
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """The step decided against the record. Equal causes have equal reasons, so that they can be counted."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The step could not do its work on this record: type and message of the error."""
-
-    error: str
-
-
-Outcome: TypeAlias = Kept[T] | Dropped | Failed
-"""What a step makes of one record."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +26,12 @@ class VideoFile:
     Attributes:
         path: The file.
         place: Where it lies in its collection, see :func:`video_id`; None takes ``path`` as it is written.
+        subtitles_path: A file of subtitles that belongs to it; None looks for one beside it.
     """
 
     path: str
     place: str | None = None
+    subtitles_path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +45,9 @@ class VideoRecord:
         width: Pixels, as the video is shown.
         height: Pixels, as the video is shown.
         size_bytes: Size of the file.
+        subtitles_path: A file of subtitles beside it, absolute; None without one.
+        subtitles_digest: Of that file's bytes, so that new subtitles are new content.
+        provenance: How the record was made.
     """
 
     id: str
@@ -77,6 +56,34 @@ class VideoRecord:
     width: int
     height: int
     size_bytes: int
+    subtitles_path: str | None = None
+    subtitles_digest: str | None = None
+    provenance: Provenance | None = None
+
+    @property
+    def video(self) -> str:
+        """The id, under the name that it has in every other record."""
+        return self.id
+
+
+SUBTITLES = (".srt", ".vtt")
+"""How files of subtitles end, the likelier first; a language may stand before it, as in ``01.en.srt``."""
+
+
+def subtitles_beside(path: Path) -> Path | None:
+    """The file of subtitles that lies beside a video under its name, the first in the order of the names."""
+    beside = (other for other in path.parent.glob(f"{glob.escape(path.stem)}.*") if other.suffix.lower() in SUBTITLES)
+    return min(beside, key=lambda other: (len(other.name), other.name), default=None)
+
+
+def file_digest(path: Path) -> str:
+    """32 hexadecimal digits of a file's bytes.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
 
 
 def video_id(path: str | Path, place: str) -> str:
