@@ -55,7 +55,7 @@ class Record:
             source: The video, or any record of it.
             fields: Those of this class.
         """
-        place = [_place(fields[name]) for name in cls.identity]
+        place = [_place(fields[name] if name in fields else getattr(cls, name)) for name in cls.identity]
         kind = cls.__name__.lower()
         made_id = f"{source.video}.{kind}-{digest([source.video, kind, place])[:ID_DIGITS]}"
         return cls(id=made_id, video=source.video, path=source.path, duration=source.duration, **fields)
