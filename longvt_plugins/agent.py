@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, get_args
 
-from longvt_plugins.budget import Budget
+from longvt_plugins.budget import NO_TURN_LEFT, Budget
 from longvt_plugins.chat import ChatBackend, Completion, StreamingBackend
 from longvt_plugins.conversation import Form, opening_messages
 from longvt_plugins.errors import ChatError, ConfigError, ToolError, VideoError
@@ -65,8 +65,8 @@ class AgentConfig:
         overview: How the whole videos are sampled.
         crop: How ``crop_video`` samples.
         max_calls: Tool calls of one rollout; further ones are refused, and the model is told to answer.
-        max_turns: Turns of the model. By default two more than calls: one that may learn that the calls
-            are used up, and one to answer.
+        max_turns: Turns of the model; calls of the last but one are refused with the request to answer. By
+            default two more than calls: one that may learn that the calls are used up, and one to answer.
         max_frames: Frames that the tools may return together; None for no limit.
         max_new_tokens: Longest turn.
         temperature: 0 takes the likeliest token.
@@ -260,6 +260,7 @@ class _Session:
         # A rollout that is cancelled leaves its thread decoding: the videos are closed after it, not under it.
         self._lock = threading.Lock()
         self._calls = 0
+        self._may_look = True
 
     async def run(self, seed_calls: Sequence[ToolCall]) -> StopReason:
         self.messages += await self._in_thread(_opening, self.row["question"], self.row["options"], self.config)
@@ -282,11 +283,13 @@ class _Session:
                 return "length" if cut_off and not answered else "answered" if answered else "no_answer"
             if turns_left == 0:
                 return "max_turns"
+            self._may_look = turns_left > 1
             for entry in calls:
                 await self._add_reply(entry)
             if malformed:
                 # Behind the others: a reply without an id would be taken for that of a call still open.
-                self.messages.append({"role": "tool", "content": f"{ERROR_PREFIX}{NOT_JSON}"})
+                told = NOT_JSON if self._may_look else NO_TURN_LEFT
+                self.messages.append({"role": "tool", "content": f"{ERROR_PREFIX}{told}"})
         raise AssertionError("the last turn returns")
 
     def rollout(self, stop_reason: StopReason, error: str | None, sample: int, seconds: float) -> Rollout:
@@ -359,7 +362,8 @@ class _Session:
         start = time.perf_counter()
         self._tell(Called(entry))
         if isinstance(arguments, str):
-            content = error_reply(f"{name}: the arguments must be a JSON object")
+            told = f"{name}: the arguments must be a JSON object" if self._may_look else NO_TURN_LEFT
+            content = error_reply(told)
         else:
             call = ToolCall(entry["id"], name, arguments)
             try:
@@ -370,6 +374,8 @@ class _Session:
         self._tell(Replied(entry, content, time.perf_counter() - start))
 
     def _call_tool(self, context: ToolContext, call: ToolCall) -> list[Block]:
+        if not self._may_look and context.budget.may_call:
+            raise ToolError(NO_TURN_LEFT)
         return run_tool_call(self.plugins, self.tools, context, call)
 
     def _normal(self, message: Message) -> tuple[Message, list[str]]:

@@ -22,6 +22,9 @@ REFUSAL_TOKENS = 128
 
 ANSWER_NOW = "answer now with what you have seen"
 
+NO_TURN_LEFT = f"no turn is left to look closer: {ANSWER_NOW}"
+"""Said of every call of the last turn but one: the last turn is there to answer."""
+
 
 @dataclass
 class Budget:
@@ -42,13 +45,18 @@ class Budget:
     calls: int = 0
     tokens: int = 0
 
+    @property
+    def may_call(self) -> bool:
+        """A further call would not be refused for the number of calls."""
+        return self.max_calls is None or self.calls < self.max_calls
+
     def start_call(self) -> None:
         """Counts a call.
 
         Raises:
             ToolError: The calls are used up, or no reply has room any more.
         """
-        if self.max_calls is not None and self.calls >= self.max_calls:
+        if not self.may_call:
             raise ToolError(f"all {self.max_calls} tool calls are used: {ANSWER_NOW}")
         self.calls += 1
         if self.room() < REFUSAL_TOKENS:

@@ -201,6 +201,34 @@ def test_endless_calls_end_at_the_limit(row):
     assert rollout.answer is None
 
 
+def no_json(call_id):
+    return (call_id, "crop_video", '{"video_path"')
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [look(crop(1, 2)), look(no_json("c2")), assistant("<think>x</think><tool_call>{crop</tool_call>")],
+    ids=["a call", "arguments that are no JSON", "a call that is no JSON"],
+)
+def test_the_last_turn_but_one_is_told_that_the_next_one_must_answer(row, turn):
+    config = AgentConfig(**vars(CONFIG) | {"max_turns": 3})
+    rollout, server = play([look(crop(1, 2)), turn, ANSWER], row, config)
+    assert [
+        text(reply).startswith("Error: no turn is left to look closer: answer now") for reply in replies(rollout)
+    ] == [
+        False,
+        True,
+    ]
+    assert (rollout.answer, rollout.windows, len(server.requests)) == ("red", [[1.0, 2.0]], 3)
+
+
+def test_an_answer_in_the_last_turn_counts_even_beside_a_call(row):
+    config = AgentConfig(**vars(CONFIG) | {"max_turns": 1})
+    both = assistant("<think>x</think><answer>red</answer>", [crop(1, 2)])
+    rollout, _ = play([both], row, config)
+    assert (rollout.answer, rollout.stop_reason, rollout.windows) == ("red", "max_turns", [])
+
+
 def test_calls_beyond_the_limit_in_one_turn_are_refused(row):
     config = AgentConfig(**vars(CONFIG) | {"max_calls": 1})
     rollout, _ = play([look(*(crop(1, 2, f"c{n}") for n in range(50))), ANSWER], row, config)
