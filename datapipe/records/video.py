@@ -8,7 +8,6 @@ Nothing here opens a video: the step ``probe_video`` does.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,14 +65,15 @@ class VideoRecord:
         return self.id
 
 
-SUBTITLES = (".srt", ".vtt")
-"""How files of subtitles end, the likelier first; a language may stand before it, as in ``01.en.srt``."""
+SUBTITLES = (".srt", ".vtt", ".en.srt", ".en.vtt")
+"""How the file of subtitles beside a video may end, in this order. Others are named in a JSONL input."""
 
 
 def subtitles_beside(path: Path) -> Path | None:
-    """The file of subtitles that lies beside a video under its name, the first in the order of the names."""
-    beside = (other for other in path.parent.glob(f"{glob.escape(path.stem)}.*") if other.suffix.lower() in SUBTITLES)
-    return min(beside, key=lambda other: (len(other.name), other.name), default=None)
+    """The file of subtitles that lies beside a video under its name."""
+    # Asked for by name: to list a folder of 100,000 videos once for each of them would take for ever.
+    beside = (path.with_name(path.stem + suffix) for suffix in SUBTITLES)
+    return next((other for other in beside if other.is_file()), None)
 
 
 def file_digest(path: Path) -> str:
