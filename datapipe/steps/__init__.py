@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from datapipe.steps.caption import CaptionSegment
+from datapipe.steps.filter_text import FilterText
+from datapipe.steps.filter_vlm import FilterVLM
+from datapipe.steps.generate_imcott import GenerateIMCoTT
+from datapipe.steps.generate_qa import GenerateQA
+from datapipe.steps.merge_events import MergeEvents
 from datapipe.steps.probe_video import ProbeVideo
+from datapipe.steps.segment import SegmentVideo
+from datapipe.steps.select_rft import SelectRFT
+from datapipe.steps.select_rl import SelectRL
+from datapipe.steps.summarize import Summarize
 from longvt_plugins.hookspecs import RegisterStep, hookimpl
 
-STEPS = (ProbeVideo,)
+STEPS = (
+    ProbeVideo,
+    SegmentVideo,
+    CaptionSegment,
+    MergeEvents,
+    GenerateQA,
+    Summarize,
+    FilterText,
+    FilterVLM,
+    GenerateIMCoTT,
+    SelectRL,
+    SelectRFT,
+)
+"""In the order in which a pipeline has them."""
 
 
 @hookimpl
