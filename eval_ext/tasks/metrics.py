@@ -116,20 +116,41 @@ JUDGED = {
 """What a judge adds that stands beside the exact one."""
 
 
+RECALL_AT = (0.3, 0.5, 0.7)
+"""Overlaps from which an interval counts as found, as Charades-STA is reported."""
+
+
+def recall_metric(overlap: float) -> str:
+    """Name of the share of intervals that overlap at least so far."""
+    return f"r@{overlap}"
+
+
+OF_KIND = {
+    "grounding": {"miou": Metric(mean, True), **{recall_metric(overlap): Metric(mean, True) for overlap in RECALL_AT}},
+    "choice": {"chance": Metric(mean)},
+}
+"""What is said of one kind of questions alone: the answer's own interval, and how often a guess is right."""
+
+
 def source_metric(source: str, accuracy: str = "accuracy") -> str:
     """Name of an accuracy on the rows of one source."""
     return f"{accuracy}/{source}"
 
 
-def metric_list(form: Form, sources: Iterable[str], *, judged: bool = False) -> list[dict[str, Any]]:
+def metric_list(
+    form: Form, sources: Iterable[str], *, judged: bool = False, kinds: Iterable[str] = ()
+) -> list[dict[str, Any]]:
     """The metrics of a task, as its YAML would list them.
 
     Args:
         form: Metrics that say nothing about it are left out.
-        sources: Of the task's rows; a single one needs no number of its own.
+        sources: Of the task's rows, or their categories; a single one needs no number of its own.
         judged: A judge stands beside the exact one.
+        kinds: Of the task's rows.
     """
     metrics = {name: METRICS[name] for name in metric_names(form)}
+    for kind in sorted(kinds):
+        metrics |= OF_KIND.get(kind, {})
     if judged:
         metrics |= JUDGED
     named = sorted({source for source in sources if source})

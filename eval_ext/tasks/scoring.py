@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval_ext.outcome import Outcome, read_outcome
-from eval_ext.tasks.metrics import metric_names, source_metric
+from eval_ext.tasks.intervals import interval_in
+from eval_ext.tasks.metrics import RECALL_AT, metric_names, recall_metric, source_metric
 from longvt_plugins import temporal
 from longvt_plugins.conversation import Form
-from longvt_plugins.judges.exact import exact_score
+from longvt_plugins.judges.exact import exact_score, read_interval
 from longvt_plugins.judges.judge import Judgement
 from longvt_plugins.rows import Row, parse_row, row_span
 from longvt_plugins.types import TimeSpan
@@ -52,7 +53,12 @@ def score_sample(
         A value for every metric of the form and of a judge.
     """
     row = parse_row(doc)
-    return _score(row, read_outcome(results[0], form), form) | _judged(row, judgement)
+    scores = _score(row, read_outcome(results[0], form), form)
+    judged = _judged(judgement)
+    for category in doc.get("categories") or [row["source"]]:
+        scores[source_metric(category)] = scores["accuracy"]
+        judged[source_metric(category, "judged_accuracy")] = judged["judged_accuracy"]
+    return scores | judged
 
 
 def rollout_rewards(row: Row, outcome: Outcome | None, form: Form) -> dict[str, float | None]:
@@ -69,6 +75,13 @@ def rollout_rewards(row: Row, outcome: Outcome | None, form: Form) -> dict[str, 
     return {name: scores[name] for name in REWARDS if name in scores}
 
 
+def tidied(row: Row, answer: str) -> str:
+    """The answer as a judge is given it: of a sentence that answers a grounding question, the interval it names."""
+    if row["kind"] != "grounding" or read_interval(answer) is not None:
+        return answer
+    return interval_in(answer) or answer
+
+
 def _score(row: Row, outcome: Outcome | None, form: Form) -> Scores:
     scores: Scores = dict.fromkeys(metric_names(form))
     if outcome is None:
@@ -80,12 +93,15 @@ def _score(row: Row, outcome: Outcome | None, form: Form) -> Scores:
         "accuracy": right,
         "accuracy_ci_low": right,
         "accuracy_ci_high": right,
-        source_metric(row["source"]): right,
         "seconds_p95": outcome.seconds,
         "cut_off": float(outcome.stop_reason in ("length", "max_turns")),
         "scored": 1,
         "failed": 0,
     }
+    if row["kind"] == "grounding":
+        scores |= {"miou": right, **{recall_metric(overlap): float(right >= overlap) for overlap in RECALL_AT}}
+    elif row["options"]:
+        scores["chance"] = 1 / len(row["options"])
     if "format" in scores:
         scores["format"] = float(outcome.format_ok)
     if "iou" in scores:
@@ -98,7 +114,7 @@ def _score(row: Row, outcome: Outcome | None, form: Form) -> Scores:
     return scores
 
 
-def _judged(row: Row, judgement: Judgement | None) -> Scores:
+def _judged(judgement: Judgement | None) -> Scores:
     if judgement is None:
         # A value for every question, so that every process of a distributed run has the same names.
         names = ("judged_accuracy", "judged_accuracy_ci_low", "judged_accuracy_ci_high", "judge")
@@ -108,7 +124,6 @@ def _judged(row: Row, judgement: Judgement | None) -> Scores:
         "judged_accuracy": score,
         "judged_accuracy_ci_low": score,
         "judged_accuracy_ci_high": score,
-        source_metric(row["source"], "judged_accuracy"): score,
         "no_verdict": int(score is None),
         "judge": judgement.fingerprint,
     }
@@ -118,7 +133,7 @@ def _strict(row: Row, answer: str | None) -> float:
     if answer is None:
         return 0.0
     options, kind, question = row["options"], row["kind"], row["question"]
-    score = exact_score(row["answer"], answer, options=options, kind=kind, question=question).score
+    score = exact_score(row["answer"], tidied(row, answer), options=options, kind=kind, question=question).score
     assert score is not None, "the exact judge always has a verdict"
     return score
 

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from eval_ext.plugin import MODELS, TASKS_FOLDER, add_tasks_folder, manifests
+from eval_ext.plugin import MODELS, TASKS_FOLDER, add_tasks, manifests
+from eval_ext.tasks.catalogue import catalogue
 
-OURS = {path.stem for path in TASKS_FOLDER.rglob("*.yaml")}
+OURS = {entry.name for entry in catalogue()}
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def indexes():
     """lmms-eval's index of tasks, without ours and with."""
     from lmms_eval.tasks import TaskManager
 
-    add_tasks_folder()
+    add_tasks()
     manager = TaskManager("WARNING")
     without = TaskManager.initialize_tasks.__wrapped__(manager)
     return without, manager.task_index

@@ -6,7 +6,8 @@ import pytest
 from lmms_eval.api.model import lmms
 from lmms_eval.protocol import ChatMessages
 
-from eval_ext.tasks.rows_task import RowsTask, doc_to_messages
+from eval_ext.tasks.questions_task import doc_to_messages
+from eval_ext.tasks.rows_task import RowsTask, doc_to_text
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.rows import read_rows, write_rows
 
@@ -69,7 +70,7 @@ def test_outputs_may_be_taken_without_scores(use_data, evaluate):
 
 def test_neither_the_answer_nor_the_window_is_in_what_a_model_is_shown(use_data):
     docs = RowsTask(config=CONFIG).dataset["test"]
-    shown = json.dumps([doc_to_messages({**doc, "answer": "SECRET"}, form="tool") for doc in docs])
+    shown = json.dumps([doc_to_messages({**doc, "answer": "SECRET"}, form="tool", text=doc_to_text) for doc in docs])
     assert "SECRET" not in shown
     assert "8.0" not in shown
     assert "12.0" not in shown
@@ -77,7 +78,7 @@ def test_neither_the_answer_nor_the_window_is_in_what_a_model_is_shown(use_data)
 
 def test_options_are_part_of_the_question(use_data):
     doc = {**RowsTask(config=CONFIG).dataset["test"][0], "options": ["red", "blue"]}
-    assert "Choose one of: red; blue." in str(doc_to_messages(doc, form="non_think"))
+    assert "Choose one of: red; blue." in str(doc_to_messages(doc, form="non_think", text=doc_to_text))
 
 
 def test_the_data_may_be_a_file(data, monkeypatch, tmp_path):

@@ -58,7 +58,7 @@ class Benchmark:
         shuffle: A document with its options in the order that is given, right answer included.
         has_windows: Documents may say where the evidence is, and the answer is not that.
         track_of: The benchmark of which it is a part.
-        has_subtitles: Its prompts hold subtitles, which are files too.
+        subtitle: The file, below the benchmark's folder, from which the prompt of a document takes subtitles.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Benchmark:
     shuffle: Callable[[Doc, Sequence[int]], dict[str, Any]] | None = None
     has_windows: bool = False
     track_of: str | None = None
-    has_subtitles: bool = False
+    subtitle: Callable[[Doc], str] | None = None
 
     @property
     def family(self) -> str:

@@ -36,7 +36,12 @@ def shuffle(doc: Doc, order: Sequence[int]) -> dict[str, Any]:
     return {**doc, "options": options, "answer": answer}
 
 
+def subtitle(doc: Doc) -> str:
+    """Where the subtitles of a document's video are."""
+    return f"subtitle/{doc['videoID']}.srt"
+
+
 VIDEOMME = Benchmark("videomme", base="videomme/videomme.yaml", read=read, shuffle=shuffle)
 VIDEOMME_W_SUBTITLE = Benchmark(
-    "videomme_w_subtitle", base="videomme/videomme_w_subtitle.yaml", read=read, shuffle=shuffle, has_subtitles=True
+    "videomme_w_subtitle", base="videomme/videomme_w_subtitle.yaml", read=read, shuffle=shuffle, subtitle=subtitle
 )
