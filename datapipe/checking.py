@@ -34,18 +34,30 @@ def check(wanted: Any, value: object, what: str) -> Any:
         ConfigError: Every fault, each after its path.
         PluginError: The type itself cannot be checked.
     """
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError) as error:  # YAML has dates, for one
+        raise ConfigError(f"{what}: {one_line(error)}") from None
+    # By way of JSON, strictly: lists may become tuples and texts paths, but nothing else is guessed.
+    return check_json(wanted, text, what)
+
+
+def check_json(wanted: Any, text: str, what: str) -> Any:
+    """The same for a value that is JSON text.
+
+    Raises:
+        ConfigError: Every fault, each after its path.
+        PluginError: The type itself cannot be checked.
+    """
     from pydantic import ValidationError
     from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
     try:
-        # By way of JSON, strictly: lists may become tuples and texts paths, but nothing else is guessed.
-        return _adapter(wanted).validate_json(json.dumps(value), strict=True)
+        return type_adapter(wanted).validate_json(text, strict=True)
     except (PydanticUndefinedAnnotation, PydanticUserError) as error:
         raise PluginError(f"{what}: a type hint cannot be checked: {one_line(error)}") from error
     except ValidationError as error:
         raise ConfigError(f"{what}: {faults_of(error)}") from None
-    except (TypeError, ValueError) as error:  # from json.dumps: YAML has dates, for one
-        raise ConfigError(f"{what}: {one_line(error)}") from None
 
 
 def faults_of(error: Any) -> str:

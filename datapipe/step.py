@@ -19,6 +19,7 @@ A step neither saves nor resumes nor runs in parallel: who runs it does.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -167,19 +168,7 @@ class Step(ABC, Generic[In, Out]):
             ConfigError: The value is no such record; every fault after its path.
             PluginError: The type is not known when the program runs.
         """
-        return check(cls._record_type(), value, f"record for step {cls.name!r}")
-
-    @classmethod
-    def _record_type(cls) -> Any:
-        method = cls._typed_method()
-        try:
-            hints = hints_of(method)
-        except NameError as error:  # imported for type checkers alone
-            raise PluginError(
-                f"step {cls.name!r}: a type hint of {method.__name__} cannot be resolved: {error}"
-            ) from error
-        wanted = next((hint for name, hint in hints.items() if name not in ("return", "context")), Any)
-        return get_args(wanted)[0] if get_origin(wanted) is VideoGroup else wanted
+        return check(record_type(cls), value, f"record for step {cls.name!r}")
 
     @classmethod
     def _typed_method(cls) -> Any:
@@ -219,3 +208,21 @@ class ContextStep(Step[In, Out]):
 def failure(error: BaseException) -> Failed:
     """An expected error as an outcome."""
     return Failed(f"{type(error).__name__}: {one_line(error)}")
+
+
+@functools.lru_cache(maxsize=256)
+def record_type(step: type[Step[Any, Any]]) -> Any:
+    """The type of the records that a step takes; of a step per video, that of the group's.
+
+    Raises:
+        PluginError: The type is not known when the program runs.
+    """
+    method = step._typed_method()
+    try:
+        hints = hints_of(method)
+    except NameError as error:  # imported for type checkers alone
+        raise PluginError(
+            f"step {step.name!r}: a type hint of {method.__name__} cannot be resolved: {error}"
+        ) from error
+    wanted = next((hint for name, hint in hints.items() if name not in ("return", "context")), Any)
+    return get_args(wanted)[0] if get_origin(wanted) is VideoGroup else wanted

@@ -1,0 +1,106 @@
+"""The one thread that uses a store: whatever has queued up meanwhile is written in one transaction.
+
+::
+
+    async with StoreThread(store, reserve, lambda: budget.spent) as thread:
+        page = await thread.call(store.units, "caption", upstream)
+        await thread.save(result)               # returns when the result is on disk
+
+A result is lost only if it was not returned from :meth:`StoreThread.save`; 64 results that are ready at once cost one
+commit. When the disk is full the reserve is given up, so that what is ready still finds room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+from datapipe.store import Store, UnitResult
+from datapipe.workdir import Reserve
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class StoreThread:
+    """Uses a store from one thread; an async context manager.
+
+    Args:
+        store: Whose results are saved.
+        reserve: Room that is given up when the disk is full.
+        spent: US dollars that the shard has cost so far.
+
+    Attributes:
+        full: Why the disk took no more at some time; empty while all is well.
+    """
+
+    def __init__(self, store: Store, reserve: Reserve, spent: Callable[[], float]) -> None:
+        self._store = store
+        self._reserve = reserve
+        self._spent = spent
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="datapipe-store")
+        self._waiting: list[tuple[UnitResult, asyncio.Future[None]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self.full = ""
+
+    async def __aenter__(self) -> StoreThread:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._flushing is not None:
+            await asyncio.shield(self._flushing)
+        if not self.full:
+            await self.call(self._store.set_meta, "spent", repr(self._spent()))
+        self._thread.shutdown(wait=True)
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Calls a function of the store in its thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
+
+    async def save(self, result: UnitResult) -> None:
+        """Writes a result, together with all others that are ready.
+
+        Raises:
+            OSError: It cannot be written, not even without the reserve.
+        """
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((result, done))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        await done
+
+    async def _flush(self) -> None:
+        while batch := self._waiting:
+            self._waiting = []
+            fault: OSError | None = None
+            try:
+                await self.call(self._write, [result for result, _ in batch])
+            except OSError as error:
+                fault = error
+            for _, done in batch:
+                if done.done():
+                    continue  # who waited for it was cancelled
+                if fault is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(fault)
+
+    def _write(self, results: list[UnitResult]) -> None:
+        spent = self._spent()
+        try:
+            self._store.save(results, spent=spent)
+        except OSError as error:
+            self.full = self.full or str(error)
+            if not self._reserve.give_up():
+                raise
+            logger.warning("%s; the reserve is given up to save what is under way", error)
+            self._store.save(results, spent=spent)
