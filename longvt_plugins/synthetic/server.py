@@ -9,7 +9,8 @@
     longvt synth serve --port 8000                          # the same, until Ctrl-C
 
 It speaks ``/v1/chat/completions`` (one choice, not streamed) and ``/v1/models``, so that evaluation, curation
-and single questions can be tried end to end without a model. It answers whoever can reach the port.
+and single questions can be tried end to end without a model. Where a JSON Schema is asked for, the reply has it
+(:mod:`longvt_plugins.synthetic.curator`). It answers whoever can reach the port.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any
 
 from longvt_plugins.chat import Completion
 from longvt_plugins.errors import ChatError
+from longvt_plugins.synthetic.curator import fill_schema
 from longvt_plugins.synthetic.reader import OfflineReader
 
 MODEL = "offline-reader"
@@ -145,6 +147,8 @@ def _chat(reader: OfflineReader, path: str, body: bytes) -> dict[str, Any]:
     request = _request(body)
     limit = request.get("max_completion_tokens") or request.get("max_tokens") or DEFAULT_MAX_TOKENS
     try:
+        if (filled := fill_schema(_wanted_schema(request), request["messages"], reader)) is not None:
+            return _reply(Completion({"role": "assistant", "content": json.dumps(filled)}, "stop"))
         completion = asyncio.run(
             reader.complete(
                 request["messages"],
@@ -184,6 +188,14 @@ def _request(body: bytes) -> dict[str, Any]:
     if request.get("n") not in (None, 1):
         raise _BadRequest("'n' must be 1")
     return request
+
+
+def _wanted_schema(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The JSON Schema that the reply is to have; empty where none is asked for."""
+    found: Any = request
+    for name in ("response_format", "json_schema", "schema"):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _reply(completion: Completion) -> dict[str, Any]:
