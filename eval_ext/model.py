@@ -13,9 +13,10 @@ names a form; how long a turn may be and the temperature come from the task, or 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,19 +26,25 @@ from lmms_eval.api.model import lmms
 from loguru import logger
 
 from eval_ext.arguments import KEY_VARIABLE, AgentArguments, LocalArguments, ServerArguments, parse_arguments
+from eval_ext.asked import REPORT_VARIABLE, Asked, tell_asked
 from eval_ext.metering import Effort, MeteredBackend
 from eval_ext.outcome import read_outcome, write_outcome
-from eval_ext.rollout_files import keep_rollouts
+from eval_ext.rollout_files import TraceFile
+from eval_ext.shown import last_words, rows_of, scorer_line, task_kind
 from eval_ext.tasks.scoring import rollout_rewards
 from longvt_plugins.agent import AgentConfig, oracle_call, run_agents
 from longvt_plugins.chat import ChatBackend, ChatClient
+from longvt_plugins.conversation import Form
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.plugins import create_plugin_manager
 from longvt_plugins.rollouts import Rollout
-from longvt_plugins.rows import Row, parse_row
+from longvt_plugins.rows import Row
 from longvt_plugins.synthetic import resolve_model
 from longvt_plugins.types import ToolCall
 from longvt_plugins.video.library import VideoLibrary
+
+Keep = Callable[[Rollout, Effort], None]
+"""Keeps a rollout that is done."""
 
 
 class AgentModel(lmms):  # type: ignore[misc]
@@ -54,6 +61,9 @@ class AgentModel(lmms):  # type: ignore[misc]
 
     def __init__(self, backend: ChatBackend, arguments: AgentArguments, name: str, concurrency: int) -> None:
         super().__init__()
+        # The command's edge: what is read from the environment is read here and in the constructors below.
+        report = os.environ.get(REPORT_VARIABLE)
+        self._report = Path(report) if report else None
         arguments.agent_config()  # a value that makes no sense is told before any video is read
         self._plugins = create_plugin_manager()
         self._plugins.select_tools(arguments.agent_config().tools)
@@ -100,36 +110,33 @@ class AgentModel(lmms):  # type: ignore[misc]
         super().clean()
 
     def _answer(self, task: str, requests: Sequence[Any]) -> list[GenerationResult]:
-        form = requests[0].metadata.get("longvt_form")
-        if form is None:
-            raise ConfigError(
-                f"task {task!r} is not one of longvt-plugins (its metadata has no longvt_form); "
-                "the models longvt and longvt_hf answer no others"
-            )
+        kind = task_kind(task, requests[0].metadata)
+        form = kind.form
+        if kind.built_in:
+            logger.warning(scorer_line(task))
         config = self._arguments.agent_config(form=form, model=self._name, **_generation(requests[0].arguments[2]))
-        rows = [self._row(request) for request in requests]
-        oracle = requests[0].metadata.get("longvt_oracle", False)
-        answered = asyncio.run(self._run(task, rows, config, with_oracle=oracle))
+        pairs = [rows_of(request, self._doc(request), kind) for request in requests]
+        with self._trace(task, form, [row for row, _ in pairs]) as keep:
+            shown = [shown for _, shown in pairs]
+            answered = asyncio.run(self._run(task, shown, config, with_oracle=kind.oracle, keep=keep))
         failed = [rollout for rollout, _ in answered if rollout.stop_reason == "error"]
         for rollout in failed:
             logger.error(f"{task}, row {rollout.row_id}: not scored: {rollout.error}")
         texts = [write_outcome(rollout, effort) for rollout, effort in answered]
-        if self._arguments.rollouts is not None:
-            scored = (
-                replace(rollout, rewards=rollout_rewards(row, read_outcome(text, form), form))
-                for row, text, (rollout, _) in zip(rows, texts, answered, strict=True)
-            )
-            keep_rollouts(scored, Path(self._arguments.rollouts, task), rank=self.rank)
+        if self._report is not None:
+            reason = failed[0].error or "" if failed else ""
+            tell_asked(self._report, Asked(task, len(answered), len(failed), reason))
         if len(failed) == len(answered):
             # No exception: other tasks of this command, and answers from a cache, have their results.
             logger.error(f"{task}: none of the {len(answered)} questions asked could be answered; {failed[0].error}")
+        said = [last_words(rollout) for rollout, _ in answered] if kind.built_in else texts
         return [
             GenerationResult(text, TokenCounts(input_tokens=effort.prompt_tokens, output_tokens=rollout.tokens))
-            for text, (rollout, effort) in zip(texts, answered, strict=True)
+            for text, (rollout, effort) in zip(said, answered, strict=True)
         ]
 
     async def _run(
-        self, task: str, rows: Sequence[Row], config: AgentConfig, *, with_oracle: bool
+        self, task: str, rows: Sequence[Row], config: AgentConfig, *, with_oracle: bool, keep: Keep
     ) -> list[tuple[Rollout, Effort]]:
         from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -139,6 +146,7 @@ class AgentModel(lmms):  # type: ignore[misc]
 
             def told(done: int, total: int, rollout: Rollout) -> None:
                 efforts[rollout.id] = metered.take()
+                keep(rollout, efforts[rollout.id])
                 bar.update()
 
             try:
@@ -158,9 +166,26 @@ class AgentModel(lmms):  # type: ignore[misc]
                     await metered.backend.aclose()
         return [(rollout, efforts[rollout.id]) for rollout in rollouts]
 
-    def _row(self, request: Any) -> Row:
-        doc = self.task_dict[request.task_name][request.metadata["split"]][request.doc_id]
-        return parse_row(doc, where=f"{request.task_name}, document {request.doc_id}")
+    @contextlib.contextmanager
+    def _trace(self, task: str, form: Form, rows: Sequence[Row]) -> Iterator[Keep]:
+        """Gives what keeps a rollout, with the row that is scored and its scores."""
+        if self._arguments.rollouts is None:
+            yield lambda rollout, effort: None
+            return
+        by_id = {row["id"]: row for row in rows}
+        folder = Path(self._arguments.rollouts, task)
+        name, run = self._name, self._arguments.run
+        with TraceFile(folder, run=run, model=name, rank=self.rank, order=list(by_id)) as file:
+
+            def score(rollout: Rollout, effort: Effort) -> Mapping[str, float | None]:
+                outcome = read_outcome(write_outcome(rollout, effort), form)
+                return rollout_rewards(by_id[rollout.row_id], outcome, form)
+
+            yield lambda rollout, effort: file.add(replace(rollout, row=by_id[rollout.row_id]), effort, score)
+
+    def _doc(self, request: Any) -> Mapping[str, Any]:
+        doc: Mapping[str, Any] = self.task_dict[request.task_name][request.metadata["split"]][request.doc_id]
+        return doc
 
 
 class LongvtServer(AgentModel):
@@ -179,7 +204,6 @@ class LongvtServer(AgentModel):
     def __init__(
         self, batch_size: int | str = 1, device: str | None = None, max_batch_size: Any = None, **given: Any
     ) -> None:
-        # The command's edge: what is read from the environment is read here and in LongvtLocal.
         arguments = parse_arguments(ServerArguments, given, "longvt", os.environ)
         concurrency = arguments.concurrency or 16
         chat = arguments.chat_config(os.environ.get(KEY_VARIABLE), concurrency)

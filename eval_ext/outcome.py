@@ -76,14 +76,11 @@ def write_outcome(rollout: Rollout, effort: Effort) -> str:
     """
     if rollout.stop_reason == "error":
         return ""
-    transcript = parse_transcript(rollout.messages)
-    calls = len(transcript.executed_calls)
     outcome = Outcome(
         answer=rollout.answer,
-        format_ok=transcript.format_ok,
+        format_ok=parse_transcript(rollout.messages).format_ok,
         windows=rollout.windows,
-        calls=calls,
-        refused_calls=len(transcript.tool_calls) - calls + len(transcript.malformed_calls),
+        **count_calls(rollout),
         frames=rollout.frames,
         tokens=rollout.tokens,
         seconds=round(rollout.seconds, 3),
@@ -91,6 +88,14 @@ def write_outcome(rollout: Rollout, effort: Effort) -> str:
         **{**asdict(effort), "model_seconds": round(effort.model_seconds, 3)},
     )
     return json.dumps({_MARK: VERSION, **asdict(outcome)})
+
+
+def count_calls(rollout: Rollout) -> dict[str, int]:
+    """The calls that were executed, and those that were malformed or ended in an error."""
+    transcript = parse_transcript(rollout.messages)
+    calls = len(transcript.executed_calls)
+    refused = len(transcript.tool_calls) - calls + len(transcript.malformed_calls)
+    return {"calls": calls, "refused_calls": refused}
 
 
 def read_outcome(text: str, form: Form) -> Outcome | None:

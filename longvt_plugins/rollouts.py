@@ -7,6 +7,10 @@
     write_rollouts([rollout], shard_path("runs/demo", step=12))     # runs/demo/rollouts-00000012.parquet
     read_rollouts("runs/demo")                                      # of all steps
 
+Where rollouts are written one by one, as evaluations do, a shard is ``rollouts-*.jsonl``: a line each
+(:func:`rollout_line`), which may say more than is read; of one id the last line counts, and a last line that was cut
+short does not.
+
 Images are not stored: a block says instead which frame of which video it was. What the model answered and
 looked at is read from the messages, by :mod:`longvt_plugins.transcript`. It selects none of them: see
 :mod:`longvt_plugins.selection`.
@@ -198,6 +202,18 @@ def write_rollouts(rollouts: Iterable[Rollout], path: str | Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def rollout_line(rollout: Rollout, **more: Any) -> str:
+    """A rollout as one line of JSON, without the line break.
+
+    Args:
+        rollout: Images become references.
+        more: What is written beside its columns; JSON.
+    """
+    record = {column.name: getattr(rollout, column.name) for column in fields(Rollout)}
+    # ASCII: half of a surrogate pair, which a model may write, stays escaped.
+    return json.dumps({**record, "messages": to_references(rollout.messages), **more})
+
+
 def read_rollouts(path: str | Path) -> list[Rollout]:
     """Reads a file, or every shard of a folder in order of steps.
 
@@ -206,12 +222,14 @@ def read_rollouts(path: str | Path) -> list[Rollout]:
     """
     path = Path(path)
     if path.is_dir():
-        shards = sorted(path.glob("rollouts-*.parquet"))
+        shards = sorted([*path.glob("rollouts-*.parquet"), *path.glob("rollouts-*.jsonl")])
         if not shards:
-            raise ConfigError(f"no rollouts-*.parquet in {path}")
+            raise ConfigError(f"no rollouts-*.parquet in {path}, and no rollouts-*.jsonl")
         return [rollout for shard in shards for rollout in read_rollouts(shard)]
     if not path.is_file():
         raise ConfigError(f"no rollouts at {path}")
+    if path.suffix == ".jsonl":
+        return _read_lines(path)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -222,6 +240,27 @@ def read_rollouts(path: str | Path) -> list[Rollout]:
     if missing := [name for name in _schema().names if name not in table.column_names]:
         raise ConfigError(f"{path} does not hold rollouts: it has no column {', '.join(missing)}")
     return [_rollout(record) for record in table.select(_schema().names).to_pylist()]
+
+
+def _read_lines(path: Path) -> list[Rollout]:
+    names = [column.name for column in fields(Rollout)]
+    found: dict[str, Rollout] = {}
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            if number == len(lines) and not line.endswith("\n"):
+                continue  # its writer was stopped; what it was about is asked again
+            raise ConfigError(f"{path}, line {number} is not JSON: {error}") from None
+        missing = [name for name in names if name not in record] if isinstance(record, dict) else names
+        if missing:
+            raise ConfigError(f"{path}, line {number} is no rollout: it has no {', '.join(missing)}")
+        rollout = Rollout(**{name: record[name] for name in names})
+        found[rollout.id] = rollout
+    return list(found.values())
 
 
 @functools.cache

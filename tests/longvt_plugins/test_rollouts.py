@@ -3,6 +3,7 @@ import importlib.metadata
 import json
 import math
 import platform
+import re
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from longvt_plugins.errors import ConfigError
 from longvt_plugins.rollouts import (
     Rollout,
     read_rollouts,
+    rollout_line,
     shard_path,
     to_references,
     versions,
@@ -63,6 +65,10 @@ def rollout(messages=None, *, index=0, score=1.0, row=ROW, **given):
     )
 
 
+def stored(made):
+    return dataclasses.replace(made, messages=to_references(made.messages))
+
+
 def test_a_rollout_is_made_from_its_conversation():
     made = rollout(index=3)
     assert (made.id, made.group, made.row_id) == ("demo/12/q1/3", "demo/12/q1", "q1")
@@ -73,6 +79,25 @@ def test_rollouts_come_back_as_they_were_written(tmp_path):
     rollouts = [rollout(), rollout([], index=1, row={**ROW, "video_segment": None}, stop_reason="no_answer")]
     write_rollouts(rollouts, tmp_path / "deep" / "rollouts.parquet")
     assert read_rollouts(tmp_path / "deep" / "rollouts.parquet") == rollouts
+
+
+def test_rollouts_written_line_by_line_are_read_and_of_one_id_the_last_line_counts(tmp_path):
+    lines = [
+        rollout_line(rollout(score=0.0)),
+        rollout_line(rollout(index=1), effort={"turns": 2}),
+        rollout_line(rollout()),
+    ]
+    (tmp_path / "rollouts-00000000.jsonl").write_text("\n".join([*lines, lines[0][:40]]))
+    write_rollouts([rollout(index=2)], tmp_path / "rollouts-00000001.parquet")
+    expected = [stored(rollout()), stored(rollout(index=1)), stored(rollout(index=2))]
+    assert read_rollouts(tmp_path) == expected
+
+
+@pytest.mark.parametrize(("line", "told"), [("{", "line 1 is not JSON"), ("[]", "line 1 is no rollout: it has no id,")])
+def test_a_line_that_is_no_rollout_is_named(tmp_path, line, told):
+    (tmp_path / "r.jsonl").write_text(f"{line}\n{rollout_line(rollout())}\n")
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        read_rollouts(tmp_path / "r.jsonl")
 
 
 def test_the_columns_on_disk_are_those_of_the_contract(tmp_path):
