@@ -132,12 +132,13 @@ def parse_conversation(
     for message in messages:
         reader.read(message)
     reader.check()
-    if not reader.recorded_videos:
+    if not reader.recorded_videos and (reader.foreign or not reader.shows_pictures):
         reader.recorded_videos = _videos_beside(record, reader, where)
     names = _names(reader.recorded_videos)
     videos = {name: _find(media, path, "missing video", where) for path, name in names.items()}
-    reader.rename(names)
-    question = reader.question() if replay and videos and reader.foreign else None
+    if names:
+        reader.rename(names)
+    question = reader.question() if replay and videos else None
     if question is None:
         reader.show(videos, lambda path: _find(media, path, "missing image", where))
     return Conversation(
@@ -191,6 +192,11 @@ class _Reader:
             self._answer_due()
             content: Any = blocks if any(block["type"] != "text" for block in blocks) else text
             self.messages.append({"role": role, "content": content})
+
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether pictures are among the messages, as in what was written here, which names no video."""
+        return any(True for _ in self._media("image"))
 
     def check(self) -> None:
         """Whether there is something to imitate at the end."""

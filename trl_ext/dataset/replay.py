@@ -18,6 +18,7 @@ from typing import Any, cast
 from longvt_plugins.conversation import Form, system_message
 from longvt_plugins.errors import ConfigError, VideoError
 from longvt_plugins.plugins import PluginManager, create_plugin_manager
+from longvt_plugins.rows import Row
 from longvt_plugins.tools.context import frame_blocks
 from longvt_plugins.transcript import is_error_reply
 from longvt_plugins.types import Block, Message, text_of
@@ -62,6 +63,18 @@ class Replayer:
         if conversation.question is None:
             return self._as_recorded(conversation)
         return self._asked_anew(conversation, conversation.question)
+
+    def prompt(self, row: Row) -> list[Message]:
+        """What a question of RL shows before the first turn, the tools described as the chat template does it.
+
+        Raises:
+            VideoError: A video cannot be read.
+        """
+        environment = self._class()
+        opening = environment.reset(**row)
+        self._check(environment)
+        system = system_message(self.config.form, prompts_dir=self.config.prompts_dir)
+        return messages_to_sft([system, {"role": "user", "content": opening}], self._schemas)
 
     def close(self) -> None:
         """Closes the videos."""
@@ -110,7 +123,7 @@ class Replayer:
     ) -> list[Block]:
         name, arguments = call["name"], call["arguments"]
         if name not in self.config.tools:
-            known = ", ".join(self.config.tools)
+            known = ", ".join(self.config.tools) or "none"
             raise DataFault("tool call", where, f"a call of {name!r}; the tools are {known}: add it to `tools`")
         reply: list[Block] = getattr(environment, name)(**arguments)
         self._check(environment)
