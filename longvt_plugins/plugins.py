@@ -31,12 +31,16 @@ from longvt_plugins.console import one_line
 from longvt_plugins.errors import DuplicateNameError, PluginError, ToolError
 from longvt_plugins.judges.judge import JudgeFactory
 from longvt_plugins.registry import Registry
-from longvt_plugins.tools import Tool, ToolContext
+from longvt_plugins.tools import Tool, ToolContext, select_tools
 from longvt_plugins.types import Block, ToolCall
 from longvt_plugins.video.video import VideoReader
 
 BUILTIN_PLUGINS = (
     "longvt_plugins.tools.crop_video",
+    "longvt_plugins.tools.get_frames",
+    "longvt_plugins.tools.search_captions",
+    "longvt_plugins.tools.search_subtitles",
+    "longvt_plugins.tools.zoom_region",
     "longvt_plugins.video.readers.pyav",
     "longvt_plugins.video.readers.decord",
     "longvt_plugins.video.readers.torchcodec",
@@ -103,10 +107,15 @@ class PluginManager:
     def select_tools(self, names: Iterable[str]) -> list[Tool]:
         """The tools of these names, in this order.
 
+        Args:
+            names: Each with its options, if any: ``crop_video`` or ``crop_video:fps``, see
+                :func:`longvt_plugins.tools.select_tools`.
+
         Raises:
             UnknownNameError: One is not installed.
+            ConfigError: An option that a tool does not have, or a tool named twice.
         """
-        return [self.tools.get(name) for name in names]
+        return select_tools(self.tools, names)
 
     def call_tool(self, tool: Tool, ctx: ToolContext, call: ToolCall) -> list[Block]:
         """Runs a tool call and tells the observers.

@@ -11,7 +11,9 @@
     11s
     frames/02_11s.jpg
 
-The options come from the tool's schema, so a tool of any plugin works. The file goes in under the opaque
+    longvt tool crop_video:fps talk.mp4 ... --fps 4        with an option that a recipe may set too
+
+The flags come from the tool's schema, so a tool of any plugin works. The file goes in under the opaque
 name ``video_1.mp4``, as in training; what the tool refuses is told as the model would be told.
 """
 
@@ -42,12 +44,12 @@ def run(argv: list[str]) -> int:
 
     plugins = create_plugin_manager()
     if not argv or argv[0] in ("-h", "--help"):
-        print("usage: longvt tool NAME VIDEO [--PARAMETER VALUE ...] --out DIR\n")
+        print("usage: longvt tool NAME[:OPTION=VALUE] VIDEO [--PARAMETER VALUE ...] --out DIR\n")
         print(
             "\n\n".join(_description(plugins.tools.get(name), plugins.tools.provider(name)) for name in plugins.tools)
         )
         return 0
-    tool = plugins.tools.get(argv[0])
+    (tool,) = plugins.select_tools([argv[0]])
     args = vars(_parser(tool).parse_args(argv[1:]))
     blocks = _call(plugins, tool, args)
     _print_reply(blocks, Path(args["out"]))
@@ -180,4 +182,5 @@ def _description(tool: Tool, provider: str) -> str:
     for name, schema in _parameters(tool).items():
         signature = "VIDEO" if name == "video_path" else f"{_flag(name)} {_kind(schema)}"
         lines.append(f"  {signature if name in required else f'[{signature}]'}: {schema['description']}")
+    lines += [f"  {tool.name}:{name}: {help}" for name, help in tool.option_help.items()]
     return "\n".join(lines)

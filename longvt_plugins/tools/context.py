@@ -6,8 +6,9 @@ resolves among the videos of this rollout and nowhere else.
 
 from __future__ import annotations
 
+import glob
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ class ToolContext:
         crop: How ``crop_video`` samples.
         library: Opens the videos and keeps their frames for other rollouts; None is one of the context's own, with
             the built-in reader, closed with it.
+        progress: Told by tools that take long how much is done, and of how much. What it raises ends the call.
     """
 
     def __init__(
@@ -41,10 +43,12 @@ class ToolContext:
         budget: Budget | None = None,
         crop: FrameSampling = CROP,
         library: VideoLibrary | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.videos = {name: Path(path) for name, path in videos.items()}
         self.budget = budget if budget is not None else Budget()
         self.crop = crop
+        self._progress = progress
         self._library = library
         self._own_library: VideoLibrary | None = None
         self._open: dict[str, Video] = {}
@@ -59,16 +63,58 @@ class ToolContext:
             ToolError: The rollout has no video of this name; the message lists those it has.
             VideoError: The file behind the name cannot be read.
         """
+        if name not in self._open:
+            self._open[name] = self.library.open(self.file(name))
+        return self._open[name]
+
+    def file(self, name: str) -> Path:
+        """The file behind a name, for what opens more than pictures.
+
+        Raises:
+            ToolError: The rollout has no video of this name; the message lists those it has.
+        """
         if name not in self.videos:
             known = ", ".join(sorted(self.videos)) or "none"
             # Cut, since a model may write anything here, and its own text should not fill its context.
             raise ToolError(f"there is no video named {str(name)[:80]!r}; the videos are: {known}")
-        if name not in self._open:
-            library = self._library
-            if library is None:
-                library = self._own_library = self._own_library or VideoLibrary()
-            self._open[name] = library.open(self.videos[name])
-        return self._open[name]
+        return self.videos[name]
+
+    def companions(self, name: str, suffixes: Sequence[str]) -> list[Path]:
+        """Files that lie beside a video and are named after it: ``talk.srt`` and ``talk.en.srt`` beside ``talk.mp4``.
+
+        Args:
+            name: Of the video, as the question gives it.
+            suffixes: ``".srt"`` and the like.
+
+        Returns:
+            Regular files, those named exactly as the video first.
+
+        Raises:
+            ToolError: The rollout has no video of this name.
+        """
+        video = self.file(name).absolute()
+        exact = [video.with_suffix(suffix) for suffix in suffixes]
+        marked = [
+            file for suffix in suffixes for file in sorted(video.parent.glob(f"{glob.escape(video.stem)}.*{suffix}"))
+        ]
+        return [file for file in dict.fromkeys([*exact, *marked]) if file != video and self.may_read(file)]
+
+    def may_read(self, file: Path) -> bool:
+        """Whether a file beside a video is one that this rollout may read: a regular one."""
+        return file.is_file()
+
+    @property
+    def library(self) -> VideoLibrary:
+        """Opens the videos of the rollout."""
+        if self._library is not None:
+            return self._library
+        self._own_library = self._own_library or VideoLibrary()
+        return self._own_library
+
+    def report(self, done: int, total: int) -> None:
+        """Says how much of a long call is done; a host that no longer wants the reply ends the call here."""
+        if self._progress is not None:
+            self._progress(done, total)
 
     def text(self, text: str) -> TextBlock:
         """Text for the model."""
@@ -111,6 +157,23 @@ class ToolContext:
                 raise ToolError(f"the conversation has no room for another frame: {ANSWER_NOW}")
             count = fewer
 
+    def fit_text(self, wanted: int, build: Callable[[int], list[Block]]) -> list[Block]:
+        """A reply of text with as many items as the budget has room for.
+
+        Args:
+            wanted: Items at most.
+            build: Makes the reply with so many items; asked again with fewer while it is too long.
+
+        Raises:
+            ToolError: The budget has no room for a single item.
+        """
+        count = wanted
+        while self.budget.excess(reply := build(count)):
+            if count <= 1:
+                raise ToolError(f"the conversation has no room for the reply: {ANSWER_NOW}")
+            count //= 2
+        return reply
+
     def close(self) -> None:
         """Closes the videos that were opened; a library that others use keeps their frames."""
         while self._open:
@@ -126,6 +189,15 @@ class ToolContext:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def count_frames(count: int) -> str:
+    """How replies tell a number of frames.
+
+    >>> count_frames(1), count_frames(2)
+    ('1 frame', '2 frames')
+    """
+    return f"{count} frame" if count == 1 else f"{count} frames"
 
 
 def frame_blocks(frames: Iterable[Frame], *, video: str, labels: str = "seconds") -> list[Block]:

@@ -2,7 +2,7 @@
 
 ::
 
-    zoom_region     tool: part of one frame, as large as the video has it
+    zoom_pixels     tool: part of one frame, as large as the video has it
     contains        judge: right when the reference is a word of the answer
     drop_portrait   step: drops videos that are higher than wide
     gif             reader: animated GIFs, through Pillow
@@ -23,7 +23,7 @@ from longvt_plugins.errors import ConfigError, NotAVideoError
 from longvt_plugins.judges import Judge, JudgeConfig
 
 
-def zoom_region(ctx: ToolContext, video_path: str, timestamp: float, bbox: list[float]) -> list:
+def zoom_pixels(ctx: ToolContext, video_path: str, timestamp: float, bbox: list[float]) -> list:
     """Zoom into one region of one frame.
 
     Args:
@@ -110,7 +110,7 @@ class GifReader:
 @hookimpl
 def register_tools(register):
     """A tool that a model may call."""
-    register(zoom_region)
+    register(zoom_pixels)
 
 
 @hookimpl

@@ -115,7 +115,7 @@ def test_a_broken_plugin_is_one_line_and_can_be_disabled(run, tmp_path):
 def test_tool_alone_lists_the_tools_with_their_parameters(run, example_plugin):
     listing = run("longvt", "tool", path=example_plugin).stdout
     assert "crop_video (built-in)\n  Look closer at a part of the video" in listing
-    assert "zoom_region (zoom, longvt-zoom 0.1.0)\n  Zoom into one region of one frame.\n" in listing
+    assert "zoom_pixels (zoom, longvt-zoom 0.1.0)\n  Zoom into one region of one frame.\n" in listing
     assert "  --bbox array: [left, top, right, bottom] in pixels.\n" in listing
 
 
@@ -148,15 +148,15 @@ def test_images_are_jpegs_without_chroma_subsampling(run, video, tmp_path):
 def test_the_tool_sees_an_opaque_name_and_never_the_file(run, video, tmp_path, example_plugin):
     log = tmp_path / "calls.log"
     done = run(
-        *("longvt", "tool", "zoom_region", video, "--timestamp", "3", "--bbox", "[0, 0, 16, 8]"),
+        *("longvt", "tool", "zoom_pixels", video, "--timestamp", "3", "--bbox", "[0, 0, 16, 8]"),
         *("--out", tmp_path / "out"),
         path=example_plugin,
         env={"LONGVT_ZOOM_LOG": str(log), "LONGVT_PLUGIN_TRACE": "1"},
     )
     assert done.stdout.splitlines() == ["3s, region [0.0, 0.0, 16.0, 8.0]:", str(tmp_path / "out" / "01_3s.jpg")]
     assert Image.open(tmp_path / "out" / "01_3s.jpg").size == (16, 8)
-    assert log.read_text() == "zoom_region 2 blocks\n", "observers see the call"
-    assert "longvt: tool_called of zoom: zoom_region" in done.stderr
+    assert log.read_text() == "zoom_pixels 2 blocks\n", "observers see the call"
+    assert "longvt: tool_called of zoom: zoom_pixels" in done.stderr
 
 
 @pytest.mark.parametrize(

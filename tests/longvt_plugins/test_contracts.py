@@ -121,7 +121,7 @@ def test_tool_and_context(tmp_path):
     assert set(tool.schema) == {"type", "function"}
     assert set(tool.schema["function"]) == {"name", "description", "parameters"}
     assert list(tool.schema["function"]["parameters"]["properties"]) == ["video_path", "start_time", "end_time"]
-    assert parameters(ToolContext) == ["videos", "budget", "crop", "library"]
+    assert parameters(ToolContext) == ["videos", "budget", "crop", "library", "progress"]
     with ToolContext({"video_1.mp4": tmp_path / "a.mp4"}) as ctx:
         assert ctx.crop is CROP
         blocks = tool(ctx, {"video_path": "video_1.mp4", "start_time": 1, "end_time": 3})

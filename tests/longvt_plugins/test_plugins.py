@@ -132,7 +132,7 @@ def test_the_order_of_plugins_decides_nothing():
     b = plugin("b", register_tools=gives_tool(name="look_b"), register_judges=lambda register: register("jb", print))
     for one, other in ((a, b), (b, a)):
         plugins = manager(one, other)
-        assert list(plugins.tools) == ["crop_video", "look_a", "look_b"]
+        assert [name for name in plugins.tools if name.startswith("look_")] == ["look_a", "look_b"]
         assert plugins.tools.provider("look_a") == "a, given by the caller"
         assert {"ja", "jb"} < set(plugins.judges)
 
@@ -148,10 +148,9 @@ def test_a_chosen_set_of_tools_keeps_its_order_and_suggests_the_nearest_name():
     assert [tool.name for tool in plugins.select_tools(["look", "crop_video"])] == ["look", "crop_video"]
     with pytest.raises(UnknownNameError) as error:
         plugins.select_tools(["crop_vdeo"])
-    assert str(error.value) == (
-        "No tool named 'crop_vdeo'. Did you mean 'crop_video'? "
-        "Installed: crop_video (built-in), look (example, given by the caller)."
-    )
+    said = str(error.value)
+    assert said.startswith("No tool named 'crop_vdeo'. Did you mean 'crop_video'? Installed: crop_video (built-in), ")
+    assert "look (example, given by the caller)" in said
 
 
 # What is refused
@@ -392,7 +391,7 @@ def test_one_of_everything_arrives_from_the_installed_example_plugin(example_plu
     (zoom,) = [entry for entry in listed if entry["name"] == "zoom"]
     assert zoom["distribution"] == "longvt-zoom 0.1.0"
     assert zoom["hooks"] == hook_names(), "the example shows every hook there is"
-    assert zoom["names"] == ["judge contains", "step drop_portrait", "tool zoom_region", "video reader gif"]
+    assert zoom["names"] == ["judge contains", "step drop_portrait", "tool zoom_pixels", "video reader gif"]
 
 
 def test_the_example_plugin_only_adds_names(example_plugin, run):
