@@ -34,6 +34,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "data": Command("longvt_plugins.commands.data", "look at training data, write it for `trl sft`"),
     "demo": Command("longvt_plugins.commands.demo", "train and evaluate a tiny model from made videos, on a CPU"),
     "eval": Command(
         "longvt_plugins.commands.eval", "evaluate through lmms-eval, check what came of it, compare two runs"
@@ -44,6 +45,7 @@ COMMANDS = {
     "rewards": Command("longvt_plugins.commands.rewards", "list the rewards, score saved rollouts with others"),
     "rollouts": Command("longvt_plugins.commands.rollouts", "look at saved rollouts, select what to train on next"),
     "synth": Command("longvt_plugins.commands.synth", "make a synthetic long-video world with known answers"),
+    "template": Command("longvt_plugins.commands.template", "where the chat template of a model family lies"),
     "tool": Command("longvt_plugins.commands.tool", "run one tool on a video file, as a model would call it"),
     "video": Command("longvt_plugins.commands.video", "look at a video file, or at the cache of decoded frames"),
 }
