@@ -64,6 +64,7 @@ class GenerateIMCoTT(ContextStep[QAPair, Trace]):
 
     Args:
         samples: Traces of each question.
+        rounds: How often the teacher may look; None goes by the length of the video, see :func:`rounds_of`.
         tools: Names of registered tools that it may call.
         plan: Ask for the first window in a request of its own; needs ``crop_video``. Without it the first turn is a
             turn like the others.
@@ -80,6 +81,7 @@ class GenerateIMCoTT(ContextStep[QAPair, Trace]):
     name, version = "generate_imcott", 1
     uses_chat, prompts = True, ("teacher_system", "plan_window")
     samples: int = 1
+    rounds: int | None = None
     tools: tuple[str, ...] = ("crop_video",)
     plan: bool = True
     overview: FrameSampling = OVERVIEW
@@ -94,6 +96,8 @@ class GenerateIMCoTT(ContextStep[QAPair, Trace]):
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ConfigError(f"samples must be at least 1, not {self.samples}")
+        if self.rounds is not None and self.rounds < 1:
+            raise ConfigError(f"rounds must be at least 1, not {self.rounds}")
         if self.plan and "crop_video" not in self.tools:
             raise ConfigError("plan: the window that is planned is shown by crop_video, which is not among the tools")
 
@@ -110,7 +114,7 @@ class GenerateIMCoTT(ContextStep[QAPair, Trace]):
         """Two or three requests for every trace, each with all frames shown so far."""
         traces = amount.records * self.samples
         long = amount.seconds / max(1.0, amount.videos) > LONG_SECONDS
-        turns = (2 if long else 1) + 1
+        turns = (self.rounds or (2 if long else 1)) + 1
         frames = self.overview.max_frames + self.crop.max_frames
         read = turns * frames * self.overview.max_pixels / _PIXELS_PER_TOKEN
         return Estimate(traces, traces * turns, traces * read, traces * turns * _TOKENS_WRITTEN)
@@ -131,7 +135,7 @@ class GenerateIMCoTT(ContextStep[QAPair, Trace]):
             tools=self.tools,
             overview=self.overview,
             crop=self.crop,
-            max_calls=rounds_of(pair),
+            max_calls=self.rounds or rounds_of(pair),
             max_new_tokens=self.max_tokens,
             temperature=self.temperature,
             run=self.name,

@@ -98,7 +98,7 @@ class OfflineReader:
         message = self.write(messages, tools)
         content = str(message["content"])
         written = [found.end() for found in _TOKEN.finditer(content)]
-        read = _count_tokens(messages)
+        read = count_tokens(messages)
         if len(written) > max_tokens:
             cut: Message = {"role": "assistant", "content": content[: written[max_tokens - 1]] if max_tokens else ""}
             return Completion(cut, "length", read, max_tokens)
@@ -303,7 +303,8 @@ def _number(seconds: float) -> int | float:
     return float(text) if "." in text else int(text)
 
 
-def _count_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
+def count_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Words and marks of a conversation, and a flat number for every image."""
     count = 0
     for message in messages:
         content = message.get("content") or ""

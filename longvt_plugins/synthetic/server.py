@@ -31,7 +31,7 @@ from typing import Any
 from longvt_plugins.chat import Completion
 from longvt_plugins.errors import ChatError
 from longvt_plugins.synthetic.curator import fill_schema
-from longvt_plugins.synthetic.reader import OfflineReader
+from longvt_plugins.synthetic.reader import OfflineReader, count_tokens
 
 MODEL = "offline-reader"
 DEFAULT_MAX_TOKENS = 4096
@@ -148,7 +148,12 @@ def _chat(reader: OfflineReader, path: str, body: bytes) -> dict[str, Any]:
     limit = request.get("max_completion_tokens") or request.get("max_tokens") or DEFAULT_MAX_TOKENS
     try:
         if (filled := fill_schema(_wanted_schema(request), request["messages"], reader)) is not None:
-            return _reply(Completion({"role": "assistant", "content": json.dumps(filled)}, "stop"))
+            text = json.dumps(filled, ensure_ascii=False)
+            return _reply(
+                Completion(
+                    {"role": "assistant", "content": text}, "stop", count_tokens(request["messages"]), len(text.split())
+                )
+            )
         completion = asyncio.run(
             reader.complete(
                 request["messages"],
