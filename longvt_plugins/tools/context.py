@@ -87,17 +87,20 @@ class ToolContext:
             suffixes: ``".srt"`` and the like.
 
         Returns:
-            Regular files, those named exactly as the video first.
+            Regular files: those named exactly as the video, or else those with a mark in between.
 
         Raises:
             ToolError: The rollout has no video of this name.
         """
         video = self.file(name).absolute()
         exact = [video.with_suffix(suffix) for suffix in suffixes]
+        if found := [file for file in exact if file != video and self.may_read(file)]:
+            # Asked for by name first: to list a folder of 100,000 videos at every call would take for ever.
+            return found
         marked = [
             file for suffix in suffixes for file in sorted(video.parent.glob(f"{glob.escape(video.stem)}.*{suffix}"))
         ]
-        return [file for file in dict.fromkeys([*exact, *marked]) if file != video and self.may_read(file)]
+        return [file for file in marked if self.may_read(file)]
 
     def may_read(self, file: Path) -> bool:
         """Whether a file beside a video is one that this rollout may read: a regular one."""

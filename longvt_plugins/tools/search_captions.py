@@ -4,9 +4,10 @@ Captions are a JSON line each, beside the video (``talk.captions.jsonl`` beside 
 
     {"start": 0.0, "end": 9.6, "caption": "A red car leaves the yard."}
 
-or in one file for many videos, ``search_captions:captions=/data/captions.jsonl``, where each line also says whose it
-is: ``"video"`` is the name or the path of the file. Keys that are not needed are passed over, so that records of a
-pipeline fit. Nothing is made here: a video without captions cannot be searched.
+or in one file for many videos, ``search_captions:captions=/data/kept.jsonl``, where each line also says whose it is:
+``"path"``, or ``"video"``, is the file, its name or the end of its path. What ``datapipe`` keeps of its step ``caption``
+is such a file: the caption may be called ``"text"``, and other keys are passed over. Nothing is made here: a video
+without captions cannot be searched.
 """
 
 from __future__ import annotations
@@ -96,15 +97,15 @@ def _record(row: str, where: str) -> dict[str, Any]:
 
 
 def _is_of(record: dict[str, Any], video: str, where: str) -> bool:
-    named = record.get("video")
+    named = record.get("path", record.get("video"))
     if not isinstance(named, str) or not named:
-        raise ConfigError(f"{where}: 'video' must name the file that the caption is of, not {named!r}")
+        raise ConfigError(f"{where}: 'path' or 'video' must name the file that the caption is of, not {named!r}")
     # A name alone may be that of any folder; a path must end as the video's own does.
     return Path(video).parts[-len(Path(named).parts) :] == Path(named).parts
 
 
 def _line(record: dict[str, Any], where: str) -> Line:
-    caption = record.get("caption")
+    caption = record.get("caption", record.get("text"))
     if not isinstance(caption, str):
         raise ConfigError(f"{where}: 'caption' must be a text, not {caption!r}")
     start, end = (_seconds(record, key, where) for key in ("start", "end"))

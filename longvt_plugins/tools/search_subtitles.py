@@ -44,10 +44,8 @@ def search_subtitles(  # noqa: D417 - ctx is hidden
 
 def _find_file(ctx: ToolContext, name: str, language: str | None) -> Path | None:
     """The subtitle file beside a video: the plain one before those that are marked with a language."""
-    files = ctx.companions(name, tuple(SUFFIXES))
-    if language is not None:
-        marked = f".{language.lower()}."
-        files = [file for file in files if marked in file.name[len(ctx.file(name).stem) :].lower()]
+    mark = f".{language}" if language is not None else ""
+    files = ctx.companions(name, [mark + suffix for suffix in SUFFIXES])
     return files[0] if files else None
 
 

@@ -60,6 +60,22 @@ def test_one_file_may_hold_the_captions_of_many_videos(film, tmp_path):
     )
 
 
+def test_what_the_pipeline_keeps_is_such_a_file(film, tmp_path):
+    from dataclasses import asdict
+
+    from datapipe.records.stages import Caption
+
+    own = Caption(
+        id="c", video="film-0123", path=str(film), duration=20.0, start=0.0, end=9.6, text="A red car.", subtitles="Hm."
+    )
+    write(tmp_path / "kept.jsonl", [asdict(own), {**asdict(own), "path": "/other/film.mp4", "text": "A red dog."}])
+
+    assert search(film, "red", f"search_captions:captions={tmp_path / 'kept.jsonl'}") == [
+        "1 of 1 captions, best first:",
+        "0s to 9.6s: A red car.",
+    ]
+
+
 def test_a_video_without_captions_cannot_be_searched(film, tmp_path):
     with pytest.raises(ToolError, match=r"video_1\.mp4 has no captions"):
         search(film, "gate")
