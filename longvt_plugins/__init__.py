@@ -1,7 +1,7 @@
 """The shared core: plugin hooks, video reading, tools, transcripts, judges, prompts, the synthetic video world.
 
 The public names are here and are loaded when they are first used, so that importing the package is
-cheap: ``from longvt_plugins import Video, ToolContext, ToolError, hookimpl``.
+cheap: ``from longvt_plugins import Video, ToolContext, ToolError, ask, hookimpl``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _PUBLIC = {
     "VideoConfig": "longvt_plugins.video.config",
     "VideoError": "longvt_plugins.errors",
     "VideoLibrary": "longvt_plugins.video.library",
+    "ask": "longvt_plugins.asking.asker",
     "create_plugin_manager": "longvt_plugins.plugins",
     "hookimpl": "longvt_plugins.hookspecs",
 }
@@ -44,11 +45,13 @@ __all__ = [
     "VideoError",
     "VideoLibrary",
     "__version__",
+    "ask",
     "create_plugin_manager",
     "hookimpl",
 ]
 
 if TYPE_CHECKING:
+    from longvt_plugins.asking.asker import ask
     from longvt_plugins.errors import LongvtError, ToolError, VideoError
     from longvt_plugins.hookspecs import hookimpl
     from longvt_plugins.judges.judge import Judgement

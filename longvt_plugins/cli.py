@@ -34,6 +34,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "ask": Command("longvt_plugins.commands.ask", "ask about a video, and watch the model look for the answer"),
     "data": Command("longvt_plugins.commands.data", "look at training data, write it for `trl sft`"),
     "demo": Command("longvt_plugins.commands.demo", "train and evaluate a tiny model from made videos, on a CPU"),
     "eval": Command(
@@ -44,8 +45,9 @@ COMMANDS = {
     "plugins": Command("longvt_plugins.commands.plugins", "list the plugins and what they give"),
     "rewards": Command("longvt_plugins.commands.rewards", "list the rewards, score saved rollouts with others"),
     "rollouts": Command("longvt_plugins.commands.rollouts", "look at saved rollouts, select what to train on next"),
+    "sft": Command("trl_ext.sft", "train with TRL's SFT, frames decoded as it goes"),
     "synth": Command("longvt_plugins.commands.synth", "make a synthetic long-video world with known answers"),
-    "template": Command("longvt_plugins.commands.template", "where the chat template of a model family lies"),
+    "template": Command("longvt_plugins.commands.template", "print the chat template of a model family"),
     "tool": Command("longvt_plugins.commands.tool", "run one tool on a video file, as a model would call it"),
     "video": Command("longvt_plugins.commands.video", "look at a video file, or at the cache of decoded frames"),
 }
