@@ -19,7 +19,7 @@
 Replies that fail in the ways that servers do: :func:`failure`, :func:`rate_limited`, :func:`slow`, :func:`hang`,
 :func:`reset`, :func:`cut_off`, :func:`truncated`, :func:`reasoning`, :func:`null_content`, :func:`no_choices`,
 :func:`unreadable`. The server checks nothing and streams nothing; it answers ``/v1/chat/completions`` and
-``/v1/models``.
+``/v1/models``. One that is strict and fails in every way: :mod:`longvt_plugins.testing_adversary`.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def refusing_response_format(script: Script) -> Callable[[dict[str, Any]], Reply
     Args:
         script: For the other requests.
     """
-    rest = _answering(script)
+    rest = answering(script)
 
     def answer(request: dict[str, Any]) -> Reply:
         if "response_format" in request:
@@ -213,7 +213,7 @@ class ScriptedChatServer:
     """
 
     def __init__(self, script: Script) -> None:
-        self._script = _answering(script)
+        self._script = answering(script)
         self._lock = threading.Lock()
         self._crowd = 0
         self._stopped = threading.Event()
@@ -300,7 +300,8 @@ class _Server(ThreadingHTTPServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
 
-def _answering(script: Script) -> Callable[[dict[str, Any]], Reply]:
+def answering(script: Script) -> Callable[[dict[str, Any]], Reply]:
+    """A script as a function."""
     if callable(script):
         return script
     replies = iter(script)

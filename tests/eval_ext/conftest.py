@@ -74,6 +74,22 @@ def lmms_eval_command():
 
 
 @pytest.fixture(scope="session")
+def longvt_eval_command():
+    """Runs the real ``longvt eval``; returns its exit code and its output."""
+
+    def command(*args, env):
+        program = Path(sys.executable).with_name("longvt")
+        done = subprocess.run(
+            [program, "eval", *map(str, args)],
+            env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    return command
+
+
+@pytest.fixture(scope="session")
 def question_number():
     """Tells which question a request to the scripted server is about."""
 
