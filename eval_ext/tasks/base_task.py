@@ -78,6 +78,7 @@ def _load(yaml: str, roots: tuple[str, ...]) -> Base:
     import lmms_eval.tasks
     from lmms_eval.api.task import ConfigurableTask
     from lmms_eval.utils import load_yaml_config
+    from tenacity import RetryError
 
     path = Path(lmms_eval.tasks.__file__).parent / yaml
     if not path.is_file():
@@ -99,7 +100,9 @@ def _load(yaml: str, roots: tuple[str, ...]) -> Base:
         task = ConfigurableTask(config=config)
     except Exception as error:
         where = f"{', '.join(files)}" if files else f"the Hub, since there are no annotations in {folder}"
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        # lmms-eval tries a download five times and then says only that it did.
+        cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
+        reason = " ".join(f"{type(cause).__name__}: {cause}".split())
         hint = f"hf download {hub} --repo-type dataset --local-dir {folder}"
         raise ConfigError(
             f"{simple['task']}: no documents from {where}: {reason[:300]}; get them with: {hint}"

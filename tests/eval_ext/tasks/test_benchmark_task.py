@@ -170,6 +170,7 @@ def test_copies_may_lie_where_lmms_eval_keeps_them(use_copies, monkeypatch):
 def test_documents_that_are_nowhere_are_named_with_the_command_that_gets_them(monkeypatch, tmp_path):
     # As HF_HUB_OFFLINE=1 would have it, which is read when the library is imported.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)  # lmms-eval waits between its tries
     monkeypatch.setenv("LONGVT_DATA", str(tmp_path))
     with pytest.raises(ConfigError, match=r"lvbench: no documents from the Hub.*hf download lmms-eval/LVBench"):
         make("lvbench")
