@@ -122,7 +122,8 @@ def make_plan(
     plan: list[PlannedStep] = []
     before = SOURCE
     for line in recipe.steps:
-        plan.append(_planned(line, before, names, steps, toolbox, recipe.where))
+        known = [*recipe.more_inputs, *names[: names.index(line.name)]]
+        plan.append(_planned(line, before, known, steps, toolbox, recipe.where))
         before = line.name
         if line.name == until:
             break
@@ -132,7 +133,7 @@ def make_plan(
 def _planned(
     line: RecipeStep,
     before: str,
-    names: Sequence[str],
+    known: Sequence[str],
     steps: Registry[type[Step[Any, Any]]],
     toolbox: Toolbox,
     where: str,
@@ -141,7 +142,7 @@ def _planned(
         step = steps.get(line.step).from_config(line.config)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
-    beside = _beside(line, step, names, where)
+    beside = _beside(line, step, known, where)
     if line.model is not None and not step.uses_chat:
         raise ConfigError(f"{where}: step {line.name} asks no model: leave out model: {line.model}")
     try:
@@ -153,19 +154,18 @@ def _planned(
     return PlannedStep(line.name, step, upstream, model, parts, digest(parts))
 
 
-def _beside(line: RecipeStep, step: Step[Any, Any], names: Sequence[str], where: str) -> dict[str, str]:
+def _beside(line: RecipeStep, step: Step[Any, Any], known: Sequence[str], where: str) -> dict[str, str]:
     if unknown := sorted(set(line.beside) - set(step.beside)):
         raise ConfigError(
             f"{where}: step {line.name} does not look at {', '.join(unknown)};"
             f" with: may name {', '.join(step.beside) or 'nothing'}"
         )
     found = {name: line.beside.get(name, name) for name in step.beside}
-    earlier = names[: names.index(line.name)]
     for name, source in found.items():
-        if source not in earlier:
+        if source not in known:
             raise ConfigError(
                 f"{where}: step {line.name} looks at the records of a step {source!r}, which does not come before it:"
-                f" add it, or say with: {{{name}: STEP}}; there are: {', '.join(earlier) or 'none'}"
+                f" add it, or say with: {{{name}: STEP}}; there are: {', '.join(known) or 'none'}"
             )
     return found
 

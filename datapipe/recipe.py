@@ -113,6 +113,7 @@ class Recipe:
         journal: ``"delete"`` where the work folder is on a network.
         prompts_dir: The user's own prompts.
         video: How videos are opened.
+        more_inputs: Further inputs, by the names under which steps may look at them.
     """
 
     where: str
@@ -128,6 +129,7 @@ class Recipe:
     journal: Literal["wal", "delete"] = "wal"
     prompts_dir: str | None = None
     video: VideoConfig = field(default_factory=VideoConfig)
+    more_inputs: Mapping[str, Path] = field(default_factory=dict)
 
 
 def load_recipe(
@@ -183,7 +185,7 @@ def read_recipe(
     """
     rest = dict(given)
     told = rest.pop("input", None)
-    models, offline = _models(rest.pop("models", None), environ, where)
+    models, offline = read_models(rest.pop("models", None), environ, where)
     steps = _steps(rest.pop("steps", None), where)
     settings = check(_Settings, rest, where)
     values = {**vars(settings)} | ({} if seed is None else {"seed": seed})
@@ -272,7 +274,20 @@ def _step(line: object, where: str) -> RecipeStep:
     return RecipeStep(line["step"], name, line.get("from"), beside, line.get("model"), dict(line.get("set") or {}))
 
 
-def _models(told: object, environ: Mapping[str, str], where: str) -> tuple[dict[str, ChatConfig], tuple[str, ...]]:
+def read_models(told: object, environ: Mapping[str, str], where: str) -> tuple[dict[str, ChatConfig], tuple[str, ...]]:
+    """Settings of models, with what they leave open taken from the environment.
+
+    Args:
+        told: As the YAML has it; None is the one that the environment names, if it names one.
+        environ: ``os.environ``, at the edge.
+        where: Begins the errors.
+
+    Returns:
+        The settings by name, and the names of those that are the offline reader.
+
+    Raises:
+        ConfigError: What is wrong.
+    """
     if told is None:
         told = {"default": {}} if environ.get("OPENAI_MODEL_NAME", "").strip() else {}
     if not isinstance(told, dict):

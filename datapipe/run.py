@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datapipe.plan import Change, PlannedStep, changes, config_record, installed_steps, make_plan
 from datapipe.recipe import Recipe, SyntheticInput
@@ -28,6 +28,10 @@ from datapipe.workdir import LOG, RECIPE, STORE, Reserve, locked, shard_folder
 from longvt_plugins.chat import ChatConfig, CostBudget
 from longvt_plugins.chat.config import NO_KEY
 from longvt_plugins.errors import ConfigError
+
+if TYPE_CHECKING:
+    from datapipe.step import Step
+    from longvt_plugins.registry import Registry
 
 LOGGERS = ("datapipe", "longvt_plugins")
 
@@ -52,7 +56,12 @@ class RunOptions:
 
 
 def run_recipe(
-    recipe: Recipe, work_dir: str | Path, options: RunOptions | None = None, *, view: View | None = None
+    recipe: Recipe,
+    work_dir: str | Path,
+    options: RunOptions | None = None,
+    *,
+    view: View | None = None,
+    steps: Registry[type[Step[Any, Any]]] | None = None,
 ) -> RunResult:
     """Runs a recipe until everything is done, or nothing more can be.
 
@@ -61,6 +70,7 @@ def run_recipe(
         work_dir: Where its results are, and will be.
         options: Where and how much.
         view: Is told how it goes.
+        steps: Those that a recipe may name; None: the installed ones.
 
     Raises:
         ConfigError: A fault in the recipe or the input, a folder that somebody works on, or results of another
@@ -76,7 +86,7 @@ def run_recipe(
         stack.callback(store.close)
         budget = CostBudget(options.max_cost or recipe.max_cost, spent=float(store.meta("spent") or 0.0))
         toolbox = stack.enter_context(open_toolbox(recipe, folder, budget=budget, concurrency=options.concurrency))
-        plan = make_plan(recipe, installed_steps(), toolbox, until=options.until)
+        plan = make_plan(recipe, steps or installed_steps(), toolbox, until=options.until)
         found = changes(store, plan)
         for change in found:
             told.note(str(change))
@@ -84,6 +94,8 @@ def run_recipe(
         twice = store.replace_source(source_entries(input_path(recipe, Path(work_dir), told.note), options.shard))
         if twice:
             told.note(f"input: {twice} records come twice; the first of them counts")
+        for name, path in recipe.more_inputs.items():
+            store.replace_source(source_entries(path, options.shard), name)
         for planned in plan:
             if planned.upstream.step == SOURCE:
                 store.find_videos(planned.name)

@@ -258,21 +258,22 @@ class Store:
         rows = self._db.execute("SELECT fingerprint, count(*) FROM units WHERE step = ? GROUP BY 1", (step,))
         return {fingerprint: count for fingerprint, count in rows}
 
-    def replace_source(self, records: Iterable[tuple[str, str, str, str]]) -> int:
+    def replace_source(self, records: Iterable[tuple[str, str, str, str]], name: str = SOURCE) -> int:
         """Takes a new list of inputs; what was made of inputs that are still there stays.
 
         Args:
             records: Key, video, digest and JSON of each.
+            name: Of the input, where there are several.
 
         Returns:
             How many keys came twice; the first of them counts.
         """
         twice = 0
         with self._transaction():
-            self._db.execute("DELETE FROM records WHERE step = ?", (SOURCE,))
+            self._db.execute("DELETE FROM records WHERE step = ?", (name,))
             for key, video, content, data in records:
                 done = self._db.execute(
-                    "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?)", (SOURCE, key, "", video, content, data)
+                    "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?)", (name, key, "", video, content, data)
                 )
                 twice += 1 - done.rowcount
         return twice
@@ -428,7 +429,7 @@ class Store:
                 yield json.loads(data if path is None else _with_path(data, path, subtitles))
 
     def rejected(self, step: str, kind: Literal["dropped", "failed"]) -> Iterator[dict[str, Any]]:
-        """What a step dropped or failed on: ``unit``, ``reason`` and, where there is one, ``record``."""
+        """What a step dropped or failed on: ``unit``, ``reason``, and the ``record`` where the step named one."""
         after = ("", -1)
         while rows := self._db.execute(
             "SELECT unit, place, reason, data FROM rejects WHERE step = ? AND kind = ? AND (unit, place) > (?, ?)"
@@ -438,6 +439,11 @@ class Store:
             after = (rows[-1][0], rows[-1][1])
             for unit, _, reason, data in rows:
                 yield {"unit": unit, "reason": reason, "record": None if data is None else json.loads(data)}
+
+    def record(self, step: str, key: str) -> Any:
+        """One record of a step, or None."""
+        row = self._db.execute("SELECT data FROM records WHERE step = ? AND id = ?", (step, key)).fetchone()
+        return None if row is None else json.loads(row[0])
 
     def _digests(self, step: str, video: str) -> list[str]:
         rows = self._db.execute("SELECT digest FROM records WHERE step = ? AND video = ? ORDER BY id", (step, video))

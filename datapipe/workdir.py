@@ -14,12 +14,13 @@ somebody works on is refused to a second one.
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -85,6 +86,38 @@ def read_recipe_record(work_dir: str | Path) -> dict[str, object]:
             if isinstance(found, dict):
                 return found
     raise ConfigError(f"{work_dir} is not the work folder of a run: no {RECIPE} in it")
+
+
+def planned_steps(work_dir: str | Path, stores: Sequence[Store]) -> list[str]:
+    """Names of a run's steps in the order of its recipe, then those of earlier recipes."""
+    found = read_recipe_record(work_dir).get("steps")
+    planned = [str(step["name"]) for step in found] if isinstance(found, list) else []
+    return list(dict.fromkeys([*planned, *(step for store in stores for step in store.steps())]))
+
+
+def check_step(work_dir: str | Path, stores: Sequence[Store], step: str) -> None:
+    """Whether a run has a step.
+
+    Raises:
+        ConfigError: It has not; the message names those that it has.
+    """
+    known = planned_steps(work_dir, stores)
+    if step not in known:
+        near = difflib.get_close_matches(step, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
+        raise ConfigError(f"{work_dir} has no step {step!r}: {hint}")
+
+
+def workers(work_dir: str | Path) -> list[str]:
+    """Who works on a run at this moment, a line for each share."""
+    found = []
+    for folder in shard_folders(work_dir):
+        with suppress(OSError), (folder / "lock").open("r", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found.append(f"{folder.name}: {file.read().strip()}")
+    return found
 
 
 @contextmanager
