@@ -18,8 +18,8 @@
 
 Replies that fail in the ways that servers do: :func:`failure`, :func:`rate_limited`, :func:`slow`, :func:`hang`,
 :func:`reset`, :func:`cut_off`, :func:`truncated`, :func:`reasoning`, :func:`null_content`, :func:`no_choices`,
-:func:`unreadable`. The server checks nothing and streams nothing; it answers ``/v1/chat/completions`` and
-``/v1/models``. One that is strict and fails in every way: :mod:`longvt_plugins.testing_adversary`.
+:func:`unreadable`; one that arrives in pieces: :func:`streamed`. The server checks nothing; it answers
+``/v1/chat/completions`` and ``/v1/models``. One that is strict and fails in every way: :mod:`longvt_plugins.testing_adversary`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -49,6 +49,7 @@ class Reply:
         headers: Besides the content type.
         delay: Seconds before anything is sent; infinite: until the server stops.
         cut: Bytes of the body after which the connection breaks; negative: nothing at all is sent.
+        events: Instead of the body, data of server-sent events, each sent when it is given.
     """
 
     body: dict[str, Any] | str
@@ -56,6 +57,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
     cut: int | None = None
+    events: Iterable[str] | None = None
 
 
 Script = Iterable[Reply] | Callable[[dict[str, Any]], Reply]
@@ -183,6 +185,40 @@ def refusing_response_format(script: Script) -> Callable[[dict[str, Any]], Reply
         return rest(request)
 
     return answer
+
+
+def streamed(reply: Reply, *, size: int = 8, pause: Callable[[], object] | None = None) -> Reply:
+    """A turn in pieces, as servers send it that were asked to.
+
+    Args:
+        reply: What :func:`assistant` or :func:`reasoning` made.
+        size: Characters of a piece.
+        pause: Called after the first piece, before anything more is sent.
+    """
+    assert isinstance(reply.body, dict)
+    choice = reply.body["choices"][0]
+    message = choice["message"]
+
+    def parts() -> Iterator[dict[str, Any]]:
+        for name in ("reasoning_content", "content"):
+            text = message.get(name) or ""
+            yield from ({name: text[place : place + size]} for place in range(0, len(text), size))
+        for number, call in enumerate(message.get("tool_calls", ())):
+            given = call["function"]["arguments"]
+            yield {"tool_calls": [{**call, "index": number, "function": {**call["function"], "arguments": ""}}]}
+            for place in range(0, len(given), size):
+                yield {"tool_calls": [{"index": number, "function": {"arguments": given[place : place + size]}}]}
+
+    def events() -> Iterator[str]:
+        for number, delta in enumerate(parts()):
+            yield json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+            if number == 0 and pause is not None:
+                pause()
+        yield json.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]})
+        yield json.dumps({"choices": [], "usage": reply.body["usage"]})  # type: ignore[index]
+        yield "[DONE]"
+
+    return replace(reply, events=events())
 
 
 def asked_text(request: Mapping[str, Any]) -> str:
@@ -334,6 +370,9 @@ def _handler(server: ScriptedChatServer) -> type[BaseHTTPRequestHandler]:
             if reply is None or (reply.cut is not None and reply.cut < 0):
                 self._break()
                 return
+            if reply.events is not None:
+                self._send_events(reply.events)
+                return
             is_text = isinstance(reply.body, str)
             data = (reply.body if isinstance(reply.body, str) else json.dumps(reply.body)).encode()
             self.send_response(reply.status)
@@ -345,6 +384,16 @@ def _handler(server: ScriptedChatServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(data[: reply.cut])
             if reply.cut is not None:
                 self._break()
+
+        def _send_events(self, events: Iterable[str]) -> None:
+            self.close_connection = True
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream; charset=utf-8")
+            self.send_header("connection", "close")
+            self.end_headers()
+            for event in events:
+                self.wfile.write(f"data: {event}\n\n".encode())
+                self.wfile.flush()
 
         def _break(self) -> None:
             self.close_connection = True

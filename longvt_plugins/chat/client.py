@@ -8,7 +8,8 @@
 
 A request goes through the cache, waits for its place (:mod:`~longvt_plugins.chat.limits`), is sent, and sent again
 where that can help; every way to fail is a :class:`~longvt_plugins.errors.ChatError`. A client may be used from
-several event loops, one after another or at once. It streams nothing, and asks for one choice.
+several event loops, one after another or at once. It asks for one choice; :meth:`ChatClient.stream` tells a turn
+while it is written.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from longvt_plugins.chat.cache import FORMAT, ResponseCache
 from longvt_plugins.chat.config import NO_KEY, ChatConfig
 from longvt_plugins.chat.dialect import Dialect, response_format
 from longvt_plugins.chat.limits import SYSTEM_CLOCK, Clock, Place, limits_of
+from longvt_plugins.chat.stream import Hear, ReplyStream, listening, tap_reply
 from longvt_plugins.chat.usage import ChatHealth, ChatUsage, CostBudget, Meter
 from longvt_plugins.chat.wire import (
     Reply,
@@ -50,7 +52,7 @@ from longvt_plugins.errors import (
     ChatUnavailableError,
     ConfigError,
 )
-from longvt_plugins.types import Message
+from longvt_plugins.types import Message, text_of
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -210,9 +212,7 @@ class ChatClient:
             ChatReplyError: What it sent is no turn, after all tries.
             ChatUnavailableError: It is down, too slow or overloaded, after all tries.
         """
-        request: dict[str, Any] = {"model": self.config.model, "max_tokens": max_tokens, "temperature": temperature}
-        if tools:
-            request["tools"] = list(tools)
+        request = self._request(tools, max_tokens, temperature)
         if seed is not None:
             request["seed"] = seed
         if response_schema is not None:
@@ -222,6 +222,52 @@ class ChatClient:
             return await self._ask(messages, request)
         key = await _in_thread_if(has_images(messages), self._key, messages, request)
         return await self._ask_once(key, lambda: self._ask_or_remember(key, messages, request))
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        hear: Hear,
+    ) -> Completion:
+        """Asks as :meth:`complete` does, and tells the turn while it is written.
+
+        Args:
+            messages: The whole conversation, images in memory.
+            tools: OpenAI function schemas.
+            max_tokens: Longest turn.
+            temperature: 0 takes the likeliest token.
+            hear: Told each piece of text; all of it at once by a server that does not stream, and by the cache.
+
+        Raises:
+            ChatError: As :meth:`complete`.
+        """
+        request = self._request(tools, max_tokens, temperature) | dict(self.config.extra_body or {})
+        heard = False
+
+        def told(piece: str | None) -> None:
+            nonlocal heard
+            # Whoever heard nothing yet needs no word of another try.
+            if piece is not None or heard:
+                heard = piece is not None
+                hear(piece)
+
+        if self._cache is None or not (temperature == 0 or self.config.cache == "always"):
+            completion = await self._ask(messages, request, told)
+        else:
+            key = await _in_thread_if(has_images(messages), self._key, messages, request)
+            completion = await self._ask_or_remember(key, messages, request, told)
+        if not heard and (text := text_of(completion.message)):
+            hear(text)
+        return completion
+
+    def _request(self, tools: Sequence[Mapping[str, Any]], max_tokens: int, temperature: float) -> dict[str, Any]:
+        request: dict[str, Any] = {"model": self.config.model, "max_tokens": max_tokens, "temperature": temperature}
+        if tools:
+            request["tools"] = list(tools)
+        return request
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop, and the cache; both open again when they are needed."""
@@ -264,7 +310,9 @@ class ChatClient:
         self._meter.count(completions=1, cached=1)
         return replace(completion, cached=True, cost=0.0, retries=0)
 
-    async def _ask_or_remember(self, key: bytes, messages: Sequence[Message], request: Mapping[str, Any]) -> Completion:
+    async def _ask_or_remember(
+        self, key: bytes, messages: Sequence[Message], request: Mapping[str, Any], hear: Hear | None = None
+    ) -> Completion:
         assert self._cache is not None
         start = self._clock.now()
         try:
@@ -276,7 +324,7 @@ class ChatClient:
         if completion is not None:
             self._meter.count(completions=1, cached=1)
             return completion
-        completion = await self._ask(messages, request)
+        completion = await self._ask(messages, request, hear)
         try:
             await asyncio.to_thread(self._cache.put, key, _to_cache(completion))
         except OSError as error:
@@ -288,13 +336,19 @@ class ChatClient:
             logger.warning("the response cache fails, so replies are asked for again: %s", error)
         self._meter.count(cache_faults=1)
 
-    async def _ask(self, messages: Sequence[Message], request: Mapping[str, Any]) -> Completion:
+    async def _ask(
+        self, messages: Sequence[Message], request: Mapping[str, Any], hear: Hear | None = None
+    ) -> Completion:
         is_large = has_images(messages)
         prompt_tokens = estimate_tokens(messages, request.get("tools", ()))
         try:
             # Encoding hundreds of frames takes a while: the other conversations go on meanwhile.
             wire = await _in_thread_if(is_large, self._encode, messages)
-            return await self._try_often(dict(request, messages=wire), prompt_tokens, is_large)
+            asked = dict(request, messages=wire)
+            if hear is not None:
+                # Without the option a stream does not say how many tokens it took.
+                asked |= {"stream": True, "stream_options": {"include_usage": True}}
+            return await self._try_often(asked, prompt_tokens, is_large, hear)
         except ChatError:
             self._meter.count(failures=1)
             raise
@@ -302,7 +356,9 @@ class ChatClient:
     def _encode(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         return to_wire(messages, image_format=self.config.image_format, tool_images=self.config.tool_images)
 
-    async def _try_often(self, request: dict[str, Any], prompt_tokens: int, is_large: bool) -> Completion:
+    async def _try_often(
+        self, request: dict[str, Any], prompt_tokens: int, is_large: bool, hear: Hear | None
+    ) -> Completion:
         tries = 0
         started: float | None = None
         while True:
@@ -317,7 +373,7 @@ class ChatClient:
                     tries += 1
                     self._meter.count(requests=1, retries=int(tries > 1))
                     try:
-                        reply = await self._try(body, left, place)
+                        reply = await self._try(body, left, place, hear)
                     except _TryFailed as error:
                         failed = error
                     else:
@@ -327,6 +383,8 @@ class ChatClient:
                 tries -= 1  # that was no failure, and it happens once for each habit
                 continue
             await self._wait_or_give_up(failed, tries, started)
+            if hear is not None:
+                hear(None)
 
     async def _wait_or_give_up(self, failed: _TryFailed, tries: int, started: float) -> None:
         if failed.is_servers:
@@ -349,16 +407,18 @@ class ChatClient:
         message = self._told(reason, tries)
         raise failed.kind(message, failed.status) if failed.kind is ChatRequestError else failed.kind(message)
 
-    async def _try(self, body: bytes, seconds_left: float, place: Place) -> Reply:
+    async def _try(self, body: bytes, seconds_left: float, place: Place, hear: Hear | None) -> Reply:
         import httpx2
         from openai import APIConnectionError, APIStatusError
 
+        heard = None if hear is None else ReplyStream(hear)
         try:
             async with asyncio.timeout(min(self.config.timeout, max(seconds_left, 0.001))):
                 # The body is written before, in a thread; the library would write it in the event loop.
-                response = await self._own_loop().api.post(
-                    "/chat/completions", cast_to=httpx2.Response, content=body, options=_JSON
-                )
+                with listening(heard):
+                    response = await self._own_loop().api.post(
+                        "/chat/completions", cast_to=httpx2.Response, content=body, options=_JSON
+                    )
         except TimeoutError:
             whole = self.config.timeout <= seconds_left
             limit = f"{self.config.timeout:g} s" if whole else f"total_timeout ({self.config.total_timeout:g} s)"
@@ -372,9 +432,8 @@ class ChatClient:
             raise _TryFailed(f"no address: {self._hidden(str(error))}", ChatRequestError, again=False) from None
         except UnreadableReply as error:
             raise _TryFailed(error.reason, ChatReplyError, again=error.again) from None
-        data = response.content
         try:
-            reply = read_reply(data)
+            reply = read_reply(heard.body() if heard is not None and heard.has_begun else response.content)
         except UnreadableReply as error:
             self._pay(*error.usage)
             raise _TryFailed(
@@ -467,7 +526,7 @@ class ChatClient:
             timeout=None,
             verify=_tls(),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self.config.concurrency),
-            event_hooks={"response": [bound_reply]},
+            event_hooks={"response": [bound_reply, tap_reply]},
         )
         return AsyncOpenAI(
             base_url=self.config.server, api_key=self.config.api_key, max_retries=0, timeout=None, http_client=http

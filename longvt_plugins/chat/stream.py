@@ -3,8 +3,8 @@
 ::
 
     gathered = ReplyStream(hear=print)
-    async for chunk in response.aiter_raw():
-        gathered.feed(chunk)                  # hears "<think>The", " square", ... as they come
+    with listening(gathered):                 # AsyncClient(event_hooks={"response": [..., tap_reply]})
+        await api.post(...)                   # hears "<think>The", " square", ... as they come
     reply = read_reply(gathered.body())       # checked like any other reply
 
 Nothing that arrives is trusted more than a whole reply is: parts that make no sense are left to
@@ -14,10 +14,15 @@ Nothing that arrives is trusted more than a whole reply is: parts that make no s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 from longvt_plugins.chat.wire import UnreadableReply, one_line
+
+if TYPE_CHECKING:
+    from httpx2 import AsyncByteStream, Response
 
 Hear = Callable[[str | None], None]
 """Told each piece of a turn as it is written; None: the turn is asked for again, what was heard of it is void."""
@@ -34,6 +39,9 @@ class ReplyStream:
 
     Args:
         hear: Told the text as it comes: thoughts that a server's parser took out are put back between their tags.
+
+    Attributes:
+        has_begun: Whether the server streams at all.
     """
 
     def __init__(self, hear: Hear) -> None:
@@ -44,15 +52,14 @@ class ReplyStream:
         self._finish: str | None = None
         self._usage: Any = None
         self._error: bytes | None = None
+        self._fault: str | None = None
+        self.has_begun = False
         self._is_thinking = False
         self._has_ended = False
 
     def feed(self, data: bytes) -> None:
-        """Takes what arrived, wherever it was cut.
-
-        Raises:
-            UnreadableReply: A part that is no JSON object.
-        """
+        """Takes what arrived, wherever it was cut. A part that makes no sense is told at the end."""
+        self.has_begun = True
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             if line.startswith(b"data:"):
@@ -62,8 +69,10 @@ class ReplyStream:
         """The reply as a server that does not stream would have sent it.
 
         Raises:
-            UnreadableReply: The stream broke off before the turn's end.
+            UnreadableReply: It holds a part that is no JSON object, or broke off before the turn's end.
         """
+        if self._fault is not None:
+            raise UnreadableReply(self._fault)
         if self._error is not None:
             return self._error
         if self._finish is None and not self._has_ended:
@@ -79,14 +88,16 @@ class ReplyStream:
         if data == _END:
             self._has_ended = True
             return
-        if self._error is not None or not data:
+        if self._error is not None or self._fault is not None or not data:
             return
         try:
             part = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise UnreadableReply(f"unreadable part of a stream: {one_line(str(error))}") from None
+            self._fault = f"unreadable part of a stream: {one_line(str(error))}"
+            return
         if not isinstance(part, dict):
-            raise UnreadableReply("unreadable part of a stream: not an object")
+            self._fault = "unreadable part of a stream: not an object"
+            return
         if part.get("error"):
             self._error = data
             return
@@ -134,3 +145,46 @@ class ReplyStream:
     def _tell(self, text: str) -> None:
         # Half of a surrogate pair could be shown nowhere.
         self._hear(text.encode(errors="replace").decode())
+
+
+_listener: ContextVar[ReplyStream | None] = ContextVar("longvt_listener", default=None)
+
+
+@contextmanager
+def listening(stream: ReplyStream | None) -> Iterator[None]:
+    """Lets a stream hear the replies to the requests of this block; None hears nothing."""
+    token = _listener.set(stream)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+async def tap_reply(response: Response) -> None:
+    """A hook of the HTTP client: who listens gets a streamed reply while it is read, whoever reads it.
+
+    Args:
+        response: Of which only the headers have been read.
+    """
+    stream = _listener.get()
+    is_stream = response.headers.get("content-type", "").lower().startswith(CONTENT_TYPE)
+    if stream is not None and is_stream and response.is_success:
+        from httpx2 import AsyncByteStream
+
+        assert isinstance(response.stream, AsyncByteStream)
+        response.stream = _tapped(response.stream, stream)
+
+
+def _tapped(source: AsyncByteStream, stream: ReplyStream) -> AsyncByteStream:
+    import httpx2
+
+    class Tapped(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for chunk in source:
+                stream.feed(chunk)
+                yield chunk
+
+        async def aclose(self) -> None:
+            await source.aclose()
+
+    return Tapped()
