@@ -49,7 +49,8 @@ class Conversation:
         videos: Names that the messages use, to files.
         question: To be asked anew, as the environment of RL asks it, its tools called anew; None takes the
             messages as they are.
-        tools: Tools that are described to the model although the messages do not say so.
+        tools: Whether the tools are described to the model, which the messages do not do.
+        length: Tokens, where they were counted when the file was written.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Conversation:
     videos: dict[str, str] = field(default_factory=dict)
     question: str | None = None
     tools: bool = False
+    length: int | None = None
 
     def to_json(self) -> str:
         """One line of text, for a data set's column."""
@@ -148,6 +150,7 @@ def parse_conversation(
         videos=videos,
         question=question,
         tools=question is not None and reader.calls > 0,
+        length=record.get("length") if question is None else None,
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from longvt_plugins.conversation import Form, system_message
-from longvt_plugins.errors import ConfigError, VideoError
+from longvt_plugins.errors import VideoError
 from longvt_plugins.plugins import PluginManager, create_plugin_manager
 from longvt_plugins.rows import Row
 from longvt_plugins.tools.context import frame_blocks
@@ -141,13 +141,3 @@ class Replayer:
             return "tool"
         first = next(message for message in conversation.messages if message["role"] == "assistant")
         return "reasoning" if "<think>" in text_of(first) else "non_think"
-
-
-def refuse_form(config: EnvironmentConfig) -> None:
-    """Refuses a key that would have no effect.
-
-    Raises:
-        ConfigError: ``form`` was set.
-    """
-    if config.form != EnvironmentConfig.form:
-        raise ConfigError("form is that of each conversation in SFT: tool, reasoning or non_think; leave the key out")
