@@ -18,7 +18,7 @@ import sys
 
 from longvt_plugins.console import run_command
 
-COMMANDS = ("run", "status", "show", "diff", "retry", "export", "step")
+COMMANDS = ("run", "status", "show", "diff", "retry", "export", "review", "report", "step")
 """Modules of ``datapipe.commands``, in the order of the help."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datapipe.steps.apply_review import ApplyReview
 from datapipe.steps.caption import CaptionSegment
 from datapipe.steps.filter_text import FilterText
 from datapipe.steps.filter_vlm import FilterVLM
@@ -27,6 +28,7 @@ STEPS = (
     GenerateIMCoTT,
     SelectRL,
     SelectRFT,
+    ApplyReview,
 )
 """In the order in which a pipeline has them."""
 

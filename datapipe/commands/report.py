@@ -15,11 +15,13 @@ import argparse
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datapipe.workdir import open_stores, read_recipe_record
+from datapipe.commands.shared import key_value
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.rows import Row, read_rows
+
+if TYPE_CHECKING:
+    from longvt_plugins.rows import Row
 
 TABLE_WIDTH = 120
 """Columns, where the table goes to a file."""
@@ -39,21 +41,22 @@ def add_parser(commands: Any) -> None:
         metavar="NAME=ROWS",
         help="rows of a benchmark, whose questions are looked for; may be given again",
     )
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes what was asked for, and the table."""
     from datapipe.report.figures import collect
     from datapipe.report.page import write_page
+    from datapipe.workdir import open_stores, planned_steps
 
     with ExitStack() as stack:
         stores = open_stores(args.work_dir)
         for store in stores:
             stack.callback(store.close)
-        steps = step_names(args.work_dir)
         figures = collect(
             stores,
-            steps,
+            planned_steps(args.work_dir, stores),
             truth=_truth(args.work_dir, args.truth),
             benchmarks=dict(_benchmark(text) for text in args.benchmark),
         )
@@ -69,17 +72,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def step_names(work_dir: Path) -> list[str]:
-    """The names of a run's steps, in the order of its recipe.
-
-    Raises:
-        ConfigError: It is not the folder of a run.
-    """
-    steps: Any = read_recipe_record(work_dir).get("steps", [])
-    return [str(step["name"]) for step in steps]
-
-
 def _truth(work_dir: Path, given: Path | None) -> list[Row]:
+    from longvt_plugins.rows import read_rows
+
     if given is not None:
         return read_rows(given)
     made = work_dir / "world" / "train.parquet"
@@ -87,9 +82,9 @@ def _truth(work_dir: Path, given: Path | None) -> list[Row]:
 
 
 def _benchmark(text: str) -> tuple[str, list[Row]]:
-    name, equals, path = text.partition("=")
-    if not (name and equals and path):
-        raise ConfigError(f"--benchmark takes NAME=ROWS, not {text!r}")
+    from longvt_plugins.rows import read_rows
+
+    name, path = key_value(text, "--benchmark")
     return name, read_rows(path)
 
 
