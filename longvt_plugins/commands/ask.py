@@ -177,7 +177,7 @@ def _asker(args: argparse.Namespace) -> Asker:
         tools=tools,
         plugins=plugins,
         form="non_think" if args.no_tool else args.form,
-        max_calls=args.max_calls,
+        **({} if args.max_calls is None else {"max_calls": args.max_calls}),
         max_turns=args.max_turns,
         temperature=args.temperature,
         prompts_dir=args.prompts_dir,
@@ -197,10 +197,8 @@ def _thumbnails(chosen: Any, console: Console) -> Any:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from longvt_plugins.agent import AgentConfig
     from longvt_plugins.asking.thumbnails import Way
     from longvt_plugins.chat.config import ToolImages
-    from longvt_plugins.conversation import Form
 
     parser = argparse.ArgumentParser(
         prog="longvt ask",
@@ -234,10 +232,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     agent = parser.add_argument_group("what the model may do and see")
     agent.add_argument("--tools", default="crop_video", metavar="A,B", help="that are offered (default: %(default)s)")
-    agent.add_argument("--form", choices=get_args(Form), default="tool", help="call tools, think, or answer at once")
+    agent.add_argument("--form", metavar="FORM", default="tool", help="tool (default), reasoning or non_think")
     agent.add_argument("--no-tool", action="store_true", help="the same as --form non_think")
     agent.add_argument("--option", action="append", metavar="TEXT", help="a choice to show; may be repeated")
-    agent.add_argument("--max-calls", type=int, default=AgentConfig.max_calls, metavar="N", help="default: 5")
+    agent.add_argument("--max-calls", type=int, metavar="N", help="tool calls (default: 5)")
     agent.add_argument("--max-turns", type=int, metavar="N", help="turns (default: two more than calls)")
     agent.add_argument("--fps", type=float, help="frames per second of overview and crops (default: 1)")
     agent.add_argument("--max-frames", type=int, metavar="N", help="of the overview (default: 512)")
