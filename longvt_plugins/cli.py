@@ -40,8 +40,10 @@ COMMANDS = {
     "eval": Command(
         "longvt_plugins.commands.eval", "evaluate through lmms-eval, check what came of it, compare two runs"
     ),
+    "doctor": Command("trl_ext.doctor", "look for what would end or spoil a training, before it starts"),
     "grpo": Command("trl_ext.grpo", "train with TRL's GRPO, the tools as its environment"),
     "judge": Command("longvt_plugins.commands.judge", "try a judge before it gives rewards"),
+    "mcp": Command("longvt_plugins.commands.mcp", "serve the tools to any MCP client, over some folders of videos"),
     "plugins": Command("longvt_plugins.commands.plugins", "list the plugins and what they give"),
     "rewards": Command("longvt_plugins.commands.rewards", "list the rewards, score saved rollouts with others"),
     "rollouts": Command("longvt_plugins.commands.rollouts", "look at saved rollouts, select what to train on next"),
