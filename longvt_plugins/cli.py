@@ -37,10 +37,10 @@ COMMANDS = {
     "ask": Command("longvt_plugins.commands.ask", "ask about a video, and watch the model look for the answer"),
     "data": Command("longvt_plugins.commands.data", "look at training data, write it for `trl sft`"),
     "demo": Command("longvt_plugins.commands.demo", "train and evaluate a tiny model from made videos, on a CPU"),
+    "doctor": Command("trl_ext.doctor", "look for what would end or spoil a training, before it starts"),
     "eval": Command(
         "longvt_plugins.commands.eval", "evaluate through lmms-eval, check what came of it, compare two runs"
     ),
-    "doctor": Command("trl_ext.doctor", "look for what would end or spoil a training, before it starts"),
     "grpo": Command("trl_ext.grpo", "train with TRL's GRPO, the tools as its environment"),
     "judge": Command("longvt_plugins.commands.judge", "try a judge before it gives rewards"),
     "mcp": Command("longvt_plugins.commands.mcp", "serve the tools to any MCP client, over some folders of videos"),

@@ -39,6 +39,7 @@ from trl_ext.model_setup import load_processor, suppress_media_tokens, warn_of_r
 from trl_ext.rewards import answer_reward
 from trl_ext.shared_verdict import KEYS, share_verdict, with_environment
 from trl_ext.spec import environment_config
+from trl_ext.turns import follow_turns
 
 __all__ = ["VARIABLE", "answer_reward", "install"]
 
@@ -80,6 +81,7 @@ def install(settings: Mapping[str, Any]) -> None:
             suppress_media_tokens(given["args"], given["processing_class"])
             warn_of_resizing(given["processing_class"], overview=config.overview, crop=config.crop)
         initialise(self, *positional, **given)
+        follow_turns(self)
 
     setattr(with_tools, _MARK, True)
     GRPOTrainer.__init__ = with_tools

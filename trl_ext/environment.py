@@ -20,13 +20,14 @@ It does not score anything: rewards read the transcript.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from longvt_plugins.budget import REFUSAL_TOKENS, Budget
+from longvt_plugins.budget import ANSWER_NOW, NO_TURN_LEFT, REFUSAL_TOKENS, Budget
 from longvt_plugins.conversation import Form, question_blocks
 from longvt_plugins.errors import ConfigError, ToolError, VideoError, VideoNotFoundError
 from longvt_plugins.plugins import PluginManager, create_plugin_manager
@@ -37,7 +38,7 @@ from longvt_plugins.types import Block, ToolCall, text_block
 from longvt_plugins.video.config import VideoKeys
 from longvt_plugins.video.library import VideoLibrary
 from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling, Mode, Scaling
-from trl_ext.ledger import Ledger
+from trl_ext.ledger import CALLS_PER_TURN, REFUSED, Ledger
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +67,21 @@ class EnvironmentConfig(VideoKeys):
     )
     max_calls: int | None = _key(5, "Tool calls of one rollout, failed ones included; null for no limit.")
     max_frames: int | None = _key(None, "Frames that the tools of one rollout may return together; null for no limit.")
+    max_turns: int | None = _key(
+        None,
+        "Turns of the model; calls of the last but one are told to answer instead. null: max_calls + 2.",
+    )
+    calls_per_turn: int = _key(CALLS_PER_TURN, "Tool calls of one turn that are run; further ones are not read.")
     overview_fps: float = _key(OVERVIEW.fps, "Overview: frames per second.")
     overview_min_frames: int = _key(OVERVIEW.min_frames, "Overview: never fewer frames.")
     overview_max_frames: int = _key(OVERVIEW.max_frames, "Overview: never more frames.")
+    overview_frame_choices: list[int] | None = field(
+        default=None,
+        metadata={
+            "help": "Overview: one of these takes the place of overview_max_frames, drawn for each question and step, "
+            "the same for all rollouts of a group."
+        },
+    )
     overview_min_pixels: int = _key(OVERVIEW.min_pixels, "Overview: smallest area of a frame in pixels.")
     overview_max_pixels: int = _key(OVERVIEW.max_pixels, "Overview: largest area of a frame in pixels.")
     crop_fps: float = _key(CROP.fps, "crop_video: frames per second.")
@@ -96,11 +109,20 @@ class EnvironmentConfig(VideoKeys):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 0):
                 raise ConfigError(f"{name} must be a whole number from 0 or null, not {value!r}")
+        if self.max_turns is not None and (type(self.max_turns) is not int or self.max_turns < 2):
+            raise ConfigError(f"max_turns must be a whole number from 2 or null, not {self.max_turns!r}")
+        if type(self.calls_per_turn) is not int or self.calls_per_turn < 1:
+            raise ConfigError(f"calls_per_turn must be a whole number from 1, not {self.calls_per_turn!r}")
+        choices = self.overview_frame_choices
+        if choices is not None and (
+            not isinstance(choices, list) or not choices or any(type(count) is not int for count in choices)
+        ):
+            raise ConfigError(f"overview_frame_choices must be a list of numbers, such as [64, 256], not {choices!r}")
         # Made once here so that a faulty value is told before anything is loaded.
         _ = self.video
         for sampling in ("overview", "crop"):
             try:
-                getattr(self, sampling)
+                _ = [getattr(self, sampling), *map(self.overview_of, choices or ())]
             except ConfigError as error:
                 raise ConfigError(f"{sampling}: {error}") from None
             except TypeError as error:
@@ -110,6 +132,29 @@ class EnvironmentConfig(VideoKeys):
     def overview(self) -> FrameSampling:
         """How the whole video is sampled."""
         return self._sampling("overview")
+
+    @property
+    def turns(self) -> int | None:
+        """Turns of a rollout at most, the answering one among them: see :meth:`trl_ext.ledger.Ledger.reply_tokens`."""
+        if self.max_turns is None and self.max_calls is not None:
+            return self.max_calls + 2
+        return self.max_turns
+
+    def overview_of(self, max_frames: int) -> FrameSampling:
+        """How the whole video is sampled with at most so many frames."""
+        return replace(self.overview, max_frames=max_frames)
+
+    def overview_for(self, row_id: str, step: int) -> FrameSampling:
+        """How the videos of a question are sampled at a step of the training, alike in every process.
+
+        Args:
+            row_id: The question's.
+            step: With another one another of ``overview_frame_choices`` may be drawn.
+        """
+        if self.overview_frame_choices is None:
+            return self.overview
+        drawn = int.from_bytes(hashlib.sha256(f"{step}\n{row_id}".encode(errors="surrogateescape")).digest()[:8])
+        return self.overview_of(self.overview_frame_choices[drawn % len(self.overview_frame_choices)])
 
     @property
     def crop(self) -> FrameSampling:
@@ -122,6 +167,19 @@ class EnvironmentConfig(VideoKeys):
         return FrameSampling(
             **values, mode=self.sampling_mode, labels=self.labels, factor=self.frame_factor, scaling=self.scaling
         )
+
+
+@dataclass
+class Progress:
+    """Where the trainer is: an environment sees calls alone, so :mod:`trl_ext.turns` says it to the class.
+
+    Attributes:
+        step: Of the training.
+        turn: Turns that the rollouts under way have written; None where nobody counts them.
+    """
+
+    step: int = 0
+    turn: int | None = None
 
 
 class EnvironmentBug(BaseException):
@@ -162,10 +220,12 @@ class VideoEnvironment:
         video_errors: Failures of a video, in a call or at the reset; after the first one nothing is decoded.
         failure: Why the rollout failed, so that it is not to be scored; None if it did not.
         started: When the rollout was reset, on the monotonic clock.
+        progress: Of the trainer, shared by the instances.
     """
 
     config: ClassVar[EnvironmentConfig]
     library: ClassVar[VideoLibrary]
+    progress: ClassVar[Progress]
     row: Row | None = None
     calls: int = 0
     tool_errors: int = 0
@@ -208,7 +268,7 @@ class VideoEnvironment:
                 self.row["question"],
                 self._context,
                 options=self.row["options"],
-                overview=self.config.overview,
+                overview=self.config.overview_for(self.row["id"], self.progress.step),
                 prompts_dir=self.config.prompts_dir,
             )
         except VideoNotFoundError as error:
@@ -221,11 +281,12 @@ class VideoEnvironment:
     def _start(self, videos: Mapping[str, str]) -> None:
         budget = Budget(max_frames=self.config.max_frames, max_calls=self.config.max_calls)
         if self._ledger is not None:
-            budget.max_tokens = self._ledger.reply_tokens(self.config.max_calls)
+            budget.max_tokens = room_of_replies(self._ledger, self.config)
             budget.count_tokens = self._ledger.count
         self._context = ToolContext(videos, budget=budget, crop=self.config.crop, library=self.library)
         self.calls = self.tool_errors = self.video_errors = 0
         self.failure = None
+        self._told_to_answer = False
         self.started = time.monotonic()
 
     def _run_tool(self, tool: Tool, arguments: dict[str, Any]) -> list[Block]:
@@ -238,6 +299,7 @@ class VideoEnvironment:
         if self.failure is not None:
             return [text_block(error_reply(_UNREADABLE))]
         try:
+            self._check_turn()
             call = ToolCall(f"call_{self.calls}", tool.name, arguments)
             reply = self._plugins.call_tool(tool, self._context, call)
             if self._ledger is not None:
@@ -254,7 +316,27 @@ class VideoEnvironment:
             # The library keeps as many files open as its bound allows; a batch of 256 rollouts has more.
             self._context.close()
 
+    def _check_turn(self) -> None:
+        """Refuses a call of the last turn that gets a reply, before it is run or counted.
+
+        Raises:
+            ToolError: With the request to answer.
+            ConfigError: Nobody counts the turns.
+        """
+        if self.config.max_turns is None:
+            return
+        if self.progress.turn is None:
+            raise ConfigError("max_turns needs trl_ext.turns.follow_turns(trainer), which counts the turns")
+        # The trainer runs the calls of one turn less than there are turns: these are the last that get a reply.
+        if self.progress.turn >= self.config.max_turns - 1 and self._context.budget.may_call:
+            raise ToolError(NO_TURN_LEFT)
+
     def _refusal(self, reason: str) -> list[Block]:
+        if reason.endswith(ANSWER_NOW):
+            # A turn may hold several calls: once is enough, and the ledger keeps little room for the others.
+            if self._told_to_answer:
+                reason = REFUSED
+            self._told_to_answer = True
         reply: list[Block] = [text_block(error_reply(reason))]
         if self._ledger is not None and self._ledger.count(reply) > REFUSAL_TOKENS:
             return [text_block(error_reply("the call cannot be used"))]
@@ -292,17 +374,27 @@ def make_environment(
         "__module__": __name__,
         "config": config,
         "library": VideoLibrary(config.video, plugins),
+        "progress": Progress(),
         "_plugins": plugins,
         "_tools": tuple(tools),
         "_ledger": ledger,
     }
     if ledger is not None:
-        ledger.reply_tokens(config.max_calls)
+        room_of_replies(ledger, config)
     for tool in tools:
         if tool.name in TRL_METHODS or hasattr(VideoEnvironment, tool.name):
             raise ConfigError(f"tool {tool.name!r} has a name that TRL's environments use themselves; rename it")
         namespace[tool.name] = _declare(tool)
     return type("VideoEnvironment", (VideoEnvironment,), namespace)
+
+
+def room_of_replies(ledger: Ledger, config: EnvironmentConfig) -> int:
+    """Tokens that the replies of a rollout may have.
+
+    Raises:
+        ConfigError: The ledger has no room for the turns.
+    """
+    return ledger.reply_tokens(config.max_calls, max_turns=config.max_turns, calls_per_turn=config.calls_per_turn)
 
 
 def _declare(tool: Tool) -> Callable[..., list[Block]]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from longvt_plugins.chat_templates import FAMILIES
@@ -27,8 +27,11 @@ from longvt_plugins.video.config import CACHE_VARIABLE
 from trl_ext.arguments import EnvironmentArguments
 from trl_ext.ledger import Ledger
 from trl_ext.model_setup import load_processor, suppress_media_tokens, warn_of_resizing
+from trl_ext.resume import last_checkpoint
 from trl_ext.rollout_keeper import RolloutKeeper
+from trl_ext.run_record import run_record
 from trl_ext.spec import VideoToolSpec
+from trl_ext.unequal_turns import generate_alone, refuse_waiting_processes
 from trl_ext.vision_cache import share_vision
 
 if TYPE_CHECKING:
@@ -112,10 +115,14 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
     """
     from trl import GRPOTrainer, get_peft_config, get_quantization_config
 
+    from trl_ext.callbacks import KeepRecord
+
+    arguments = _bound_turns(arguments, training)
     name = resolve_model(model.model_name_or_path)
     processor = load_processor(
         name,
         chat_template=arguments.chat_template,
+        calls_per_turn=arguments.calls_per_turn,
         revision=model.model_revision,
         trust_remote_code=training.trust_remote_code,
     )
@@ -138,9 +145,6 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
     training.reward_weights = training.reward_weights or spec.reward_weights
     suppress_media_tokens(training, processor)
     warn_of_resizing(processor, overview=spec.config.overview, crop=spec.config.crop)
-    if training.max_tool_calling_iterations is None and arguments.max_calls is not None:
-        # One more than the calls: who calls once too often is told to answer, and then has a turn to do it.
-        training.max_tool_calling_iterations = arguments.max_calls + 1
     training.model_init_kwargs = {
         "revision": model.model_revision,
         "trust_remote_code": training.trust_remote_code,
@@ -160,9 +164,18 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
         peft_config=get_peft_config(model),
     )
     _share_vision(trainer, arguments.vision_cache_mb)
+    refuse_waiting_processes(
+        training, processes=trainer.accelerator.num_processes, sharded=_is_sharded(trainer), tools=bool(arguments.tools)
+    )
+    generate_alone(trainer)
     spec.add_callbacks(trainer, drop_mastered=arguments.drop_mastered)
+    resumed_from = _resumed_from(training, trainer.accelerator.num_processes)
+    if trainer.accelerator.is_main_process:
+        settings = {**asdict(arguments), **asdict(model), **training.to_dict()}
+        record = run_record(settings, rows=spec.rows, processes=trainer.accelerator.num_processes)
+        trainer.add_callback(KeepRecord(record, resumed_from))
     try:
-        trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+        trainer.train(resume_from_checkpoint=resumed_from)
     finally:
         spec.close()
     trainer.save_model(training.output_dir)
@@ -171,6 +184,23 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
         trainer.push_to_hub()
     if hasattr(trainer, "end"):  # from transformers 5.18 on: closes trackers and the process group
         trainer.end()
+
+
+def _bound_turns(arguments: EnvironmentArguments, training: GRPOConfig) -> EnvironmentArguments:
+    """Makes TRL's loop and the environment agree on the turns: the last calls that get a reply are refused."""
+    iterations = training.max_tool_calling_iterations
+    if iterations == 0:
+        return arguments  # no call is run at all
+    if iterations is not None:
+        if arguments.max_turns not in (None, iterations + 1):
+            raise ConfigError(
+                f"max_turns {arguments.max_turns} and max_tool_calling_iterations {iterations} contradict each other: "
+                "the calls of all turns but the last are run. Leave out max_tool_calling_iterations"
+            )
+        arguments = replace(arguments, max_turns=iterations + 1)
+    if arguments.turns is not None:
+        training.max_tool_calling_iterations = arguments.turns - 1
+    return arguments
 
 
 def _ledger(arguments: EnvironmentArguments, training: GRPOConfig, processor: Any) -> Ledger | None:
@@ -187,13 +217,32 @@ def _ledger(arguments: EnvironmentArguments, training: GRPOConfig, processor: An
     return ledger
 
 
+def _resumed_from(training: GRPOConfig, processes: int) -> str | None:
+    """The checkpoint to go on with: the one that is named, or the last whole one; with ``last`` there may be none."""
+    named: Any = training.resume_from_checkpoint
+    if named in (None, False, "false", "False"):
+        return None
+    if named not in (True, "true", "True", "last"):
+        return str(named)
+    found = last_checkpoint(training.output_dir, processes=processes)
+    if found is None and named != "last":
+        raise ConfigError(
+            f"resume_from_checkpoint: {training.output_dir} holds no whole checkpoint; with `last` a run would start"
+        )
+    return found
+
+
 def _share_vision(trainer: Any, max_mb: int) -> None:
     """Computes each picture once, for the families whose vision towers are known to allow it."""
     if not max_mb or trainer.model.config.model_type not in FAMILIES:
         return
+    share_vision(trainer.model, max_mb=max_mb, keep=not _is_sharded(trainer))
+
+
+def _is_sharded(trainer: Any) -> bool:
+    """Whether no process holds all weights, so that they have to run the model together."""
     deepspeed = getattr(trainer.args, "deepspeed_plugin", None)
-    sharded = trainer.is_fsdp_enabled or (deepspeed is not None and deepspeed.zero_stage == 3)
-    share_vision(trainer.model, max_mb=max_mb, keep=not sharded)
+    return trainer.is_fsdp_enabled or (deepspeed is not None and deepspeed.zero_stage == 3)
 
 
 def _keeper(arguments: EnvironmentArguments, training: GRPOConfig, model: str, processor: Any) -> RolloutKeeper | None:
@@ -221,14 +270,14 @@ def _parse(argv: list[str]) -> tuple[EnvironmentArguments, GRPOConfig, ModelConf
     return arguments, training, model, of_recipe, of_command
 
 
-def _refuse_unknown(left: Iterable[str], known: Iterable[str]) -> None:
+def _refuse_unknown(left: Iterable[str], known: Iterable[str], replaced: Mapping[str, str] = _REPLACED) -> None:
     from accelerate.commands.launch import launch_command_parser
 
     launcher = {action.dest for action in launch_command_parser()._actions} | {"accelerate_config", "config_file"}
     names = [text.removeprefix("--").partition("=")[0].replace("-", "_") for text in left if text.startswith("--")]
     for name in names:
-        if name in _REPLACED:
-            raise ConfigError(f"{name} is a key of `trl grpo`; here the key {_REPLACED[name]} names a file of rows")
+        if name in replaced:
+            raise ConfigError(f"{name} is a key of `trl grpo`; here the key {replaced[name]} names a file of rows")
         if name not in launcher:
             raise ConfigError(
                 f"no key {name!r}.{did_you_mean(name, [*known, *launcher])} `{PROGRAM} --help` lists them all."

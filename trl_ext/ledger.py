@@ -23,6 +23,15 @@ from longvt_plugins.budget import ANSWER_NOW, REFUSAL_TOKENS, Budget
 from longvt_plugins.errors import ConfigError, ToolError
 from longvt_plugins.types import Block, text_block
 
+CALLS_PER_TURN = 8
+"""Calls of one turn that are read, unless a recipe says otherwise: a turn that repeats itself may hold dozens."""
+
+REFUSED = "refused"
+"""What a rollout is told that was told to answer already."""
+
+REFUSED_TOKENS = 24
+"""Most that this takes, the template's own tokens among them: 22 with the tiny tokenizers, whose words are short."""
+
 _TRIES = 5
 """To find a number of tokens left that counts itself."""
 
@@ -43,22 +52,28 @@ class Ledger:
     turn_tokens: int
     tell: bool = False
 
-    def reply_tokens(self, max_calls: int | None) -> int:
+    def reply_tokens(
+        self, max_calls: int | None, *, max_turns: int | None = None, calls_per_turn: int = CALLS_PER_TURN
+    ) -> int:
         """Tokens for the replies of a rollout, once room for its turns is set aside.
 
         A rollout of n calls has n turns that call, one more that may learn that the calls are used up, and one
-        that answers.
+        that answers, if it may have as many. Where a turn may hold several calls, they may be used up earlier, and
+        tried in vain until the last turn.
 
         Raises:
             ConfigError: No limit of calls, or too little room for so many turns.
         """
         if max_calls is None:
             raise ConfigError("turn_tokens needs max_calls: without it the turns of a rollout have no bound")
-        left = self.max_completion_length - self.turn_tokens * (max_calls + 2)
+        turns = max_calls + 2 if max_turns is None else min(max_turns, max_calls + 2)
+        in_vain = (turns - 1) * calls_per_turn - max_calls
+        # The first of them is told why, which the budget keeps room for.
+        left = self.max_completion_length - self.turn_tokens * turns - max(0, in_vain - 1) * REFUSED_TOKENS
         if left < REFUSAL_TOKENS * (max_calls + 2):
             raise ConfigError(
                 f"max_completion_length {self.max_completion_length} is too short for {max_calls} calls: "
-                f"{max_calls + 2} turns of turn_tokens {self.turn_tokens} leave {left} tokens for the replies"
+                f"{turns} turns of turn_tokens {self.turn_tokens} leave {left} tokens for the replies"
             )
         return left
 
@@ -80,7 +95,7 @@ class Ledger:
             )
         tokens = len(self.processor.tokenizer(text[len(opening) :], add_special_tokens=False)["input_ids"])
         images: list[Any] = [block["image"] for block in reply if block["type"] == "image"]
-        return tokens + sum(self._image_tokens(*image.size) - 1 for image in images)
+        return tokens + sum(self.image_tokens(*image.size) - 1 for image in images)
 
     def close(self, reply: list[Block], budget: Budget) -> list[Block]:
         """The reply as the model gets it.
@@ -117,7 +132,8 @@ class Ledger:
         )
         return text
 
-    def _image_tokens(self, width: int, height: int) -> int:
+    def image_tokens(self, width: int, height: int) -> int:
+        """Tokens of a picture of this size in pixels, as the processor brings it into its bounds."""
         images = self.processor.image_processor
         patches: int = images.get_number_of_image_patches(height, width, {})
         return patches // int(images.merge_size) ** 2

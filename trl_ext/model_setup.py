@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from longvt_plugins.chat_templates import apply_templates
 from longvt_plugins.video.sampling import FrameSampling
+from trl_ext.ledger import CALLS_PER_TURN
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ def load_processor(
     model: str,
     *,
     chat_template: ChatTemplateChoice = "ours",
+    calls_per_turn: int = CALLS_PER_TURN,
     revision: str = "main",
     trust_remote_code: bool = False,
 ) -> Any:
@@ -36,6 +38,7 @@ def load_processor(
     Args:
         model: A folder or a name on the Hub.
         chat_template: ``"ours"`` puts in the templates of the model's family, ``"model"`` keeps its own.
+        calls_per_turn: Tool calls that are read of one turn of the model.
         revision: On the Hub.
         trust_remote_code: Run code that comes with the checkpoint.
 
@@ -49,15 +52,16 @@ def load_processor(
     processor = AutoProcessor.from_pretrained(model, truncation_side="left", padding_side="left", **options)
     if chat_template == "ours":
         apply_templates(processor, AutoConfig.from_pretrained(model, **options).model_type)
-    _guard_parsing(processor.tokenizer)
+    _guard_parsing(processor.tokenizer, calls_per_turn)
     return processor
 
 
-def _guard_parsing(tokenizer: Any) -> None:
-    """Makes any call that cannot be used a ValueError, upon which TRL takes the turn as text.
+def _guard_parsing(tokenizer: Any, calls_per_turn: int) -> None:
+    """Makes any call that cannot be used a ValueError, upon which TRL takes the turn as text; bounds their number.
 
     Two kinds would end the training instead: brackets nested a thousand deep (RecursionError), and half of a
-    surrogate pair, which is valid JSON but can be put into no prompt.
+    surrogate pair, which is valid JSON but can be put into no prompt. Each call that is read gets a reply, so that a
+    turn of a hundred of them would fill the conversation.
     """
     parse = tokenizer.parse_response
 
@@ -68,6 +72,8 @@ def _guard_parsing(tokenizer: Any) -> None:
             json.dumps(parsed, ensure_ascii=False).encode()
         except RecursionError:
             raise ValueError("a tool call is nested too deeply") from None
+        if isinstance(parsed, dict) and len(parsed.get("tool_calls") or ()) > calls_per_turn:
+            parsed["tool_calls"] = parsed["tool_calls"][:calls_per_turn]
         return parsed
 
     tokenizer.parse_response = parse_response

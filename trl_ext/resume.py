@@ -1,9 +1,11 @@
-"""Makes a trainer that resumes take the weights of its checkpoint.
+"""Goes on with a training that was stopped at any moment: from which checkpoint, and with its weights.
 
 ::
 
     load_weights_by_model(trainer)
-    trainer.train(resume_from_checkpoint="rl/checkpoint-17")
+    trainer.train(resume_from_checkpoint=last_checkpoint("rl", processes=8))      # rl/checkpoint-17, or None
+
+A process that is killed while it saves leaves half a checkpoint, which transformers would take for the last one.
 
 transformers saves Qwen2.5-VL, and other models whose parts were renamed, under the names that published checkpoints
 have. ``from_pretrained`` knows both; the trainer's own loading knows only the new ones: it warns of missing keys and
@@ -15,8 +17,13 @@ alone, as is a checkpoint whose names fit.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
+
+_STATE = "trainer_state.json"
+_OPTIMIZERS = ("optimizer.pt", "optimizer.bin", "optimizer_*", "pytorch_model_fsdp_*", "global_step*")
+"""Where one process, FSDP and DeepSpeed keep the state of the optimizer."""
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -52,3 +59,37 @@ def saved_names(checkpoint: Path) -> set[str]:
         with safe_open(str(checkpoint / WEIGHTS), framework="pt") as weights:
             return set(weights.keys())
     return set()
+
+
+def last_checkpoint(output_dir: str | Path, *, processes: int) -> str | None:
+    """The last checkpoint of a folder from which a training can go on; None if there is none.
+
+    Args:
+        output_dir: Of the training.
+        processes: Of the training, which each keep a random state.
+    """
+    folder = Path(output_dir)
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        number = re.fullmatch(r"checkpoint-(\d+)", path.name)
+        if number is not None and is_complete(path, processes=processes):
+            found.append((int(number[1]), str(path)))
+    return max(found)[1] if found else None
+
+
+def is_complete(checkpoint: Path, *, processes: int) -> bool:
+    """Whether a checkpoint was written to its end, optimizer and random states among it.
+
+    The trainer's state is what transformers writes last; only the random states of other processes may be later.
+    """
+    try:
+        state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    names = ["rng_state.pth"] if processes == 1 else [f"rng_state_{rank}.pth" for rank in range(processes)]
+    return (
+        isinstance(state, dict)
+        and f"checkpoint-{state.get('global_step')}" == checkpoint.name
+        and any(True for pattern in _OPTIMIZERS for _ in checkpoint.glob(pattern))
+        and all((checkpoint / name).is_file() for name in names)
+    )

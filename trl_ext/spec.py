@@ -30,6 +30,7 @@ from trl_ext.judge_reward import PATIENCE_SECONDS
 from trl_ext.ledger import Ledger
 from trl_ext.reward_choice import choose_judge, choose_rewards
 from trl_ext.scoring import RewardFunction, Scoring
+from trl_ext.turns import follow_turns
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -120,6 +121,7 @@ class VideoToolSpec:
                 f"{trainer.reward_weights.tolist()}: give GRPOConfig reward_weights=spec.reward_weights"
             )
         add_callbacks(trainer, drop_mastered=drop_mastered)
+        follow_turns(trainer)
 
     def close(self) -> None:
         """Gives back what the judge holds."""
@@ -135,7 +137,7 @@ class VideoToolSpec:
         """The processor of a checkpoint with our chat template, see :func:`trl_ext.model_setup.load_processor`."""
         from trl_ext.model_setup import load_processor
 
-        return load_processor(model, **options)
+        return load_processor(model, **{"calls_per_turn": self.config.calls_per_turn, **options})
 
 
 def environment_config(values: Mapping[str, Any]) -> EnvironmentConfig:

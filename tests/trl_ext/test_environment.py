@@ -198,6 +198,41 @@ def test_reset_forgets_the_rollout_before(plugins, columns):
         assert "all 1 tool calls are used" in text_of(environment.crop_video(**window))
 
 
+def test_calls_of_the_last_turn_that_gets_a_reply_are_refused_with_the_request_to_answer(plugins, columns):
+    environment_class = make_environment(EnvironmentConfig(max_turns=3, **SMALL), plugins)
+    environment = environment_class()
+    environment.reset(**columns)
+    window = {"video_path": "video_1.mp4", "start_time": 8, "end_time": 9}
+    environment_class.progress.turn = 1
+    assert images(environment.crop_video(**window)) and images(environment.crop_video(**window))
+    environment_class.progress.turn = 2
+    assert text_of(environment.crop_video(**window)).endswith("answer now with what you have seen")
+
+
+def test_a_limit_of_turns_that_nobody_counts_is_no_silent_one(plugins, columns):
+    environment = make_environment(EnvironmentConfig(max_turns=3, **SMALL), plugins)()
+    environment.reset(**columns)
+    with pytest.raises(EnvironmentBug, match=r"max_turns needs trl_ext\.turns\.follow_turns"):
+        environment.crop_video(video_path="video_1.mp4", start_time=8, end_time=9)
+
+
+def test_the_size_of_the_overview_is_drawn_for_a_question_and_a_step_and_shared_by_the_group(plugins, columns):
+    small = {**SMALL, "overview_frame_choices": [2, 4, 8]}
+    environment_class = make_environment(EnvironmentConfig(**small), plugins)
+    shown = {}
+    for step in range(12):
+        environment_class.progress.step = step
+        group = {len(images(environment_class().reset(**columns))) for _ in range(3)}
+        assert len(group) == 1
+        shown[step] = group.pop()
+    assert set(shown.values()) == {2, 4, 8}
+    # In another process, and after a resume, the same is drawn.
+    again = EnvironmentConfig(**small)
+    assert {step: again.overview_for("row-1", step).max_frames for step in range(12)} == shown
+    others = [again.overview_for(f"row-{number}", 0).max_frames for number in range(40)]
+    assert set(others) == {2, 4, 8}
+
+
 def test_the_frame_budget_is_the_rollouts(plugins, columns):
     environment = make_environment(EnvironmentConfig(max_frames=5, **SMALL), plugins)()
     environment.reset(**columns)
@@ -280,6 +315,10 @@ def test_mode_and_scaling_are_those_of_both_samplings():
         ({"tools": "crop_video"}, "tools must be a list of names"),
         ({"max_calls": -1}, "max_calls must be a whole number from 0 or null, not -1"),
         ({"max_frames": 2.5}, "max_frames must be"),
+        ({"max_turns": 1}, "max_turns must be a whole number from 2 or null, not 1"),
+        ({"calls_per_turn": 0}, "calls_per_turn must be a whole number from 1, not 0"),
+        ({"overview_frame_choices": 64}, "overview_frame_choices must be a list of numbers"),
+        ({"overview_frame_choices": [64, 0]}, r"overview: .*max_frames"),
         ({"video_memory_mb": None}, "video_memory_mb must be a whole number from 0, not None"),
         ({"video_cache_format": "gif"}, "video_cache_format must be 'lossless' or 'jpeg', not 'gif'"),
         ({"overview_fps": 0}, "overview: fps must be a positive number"),

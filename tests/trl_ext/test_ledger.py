@@ -14,7 +14,7 @@ from longvt_plugins.synthetic.tiny import build_processor
 from longvt_plugins.transcript import is_error_reply
 from longvt_plugins.types import text_block
 from trl_ext.environment import EnvironmentConfig, make_environment
-from trl_ext.ledger import Ledger
+from trl_ext.ledger import REFUSED_TOKENS, Ledger
 
 SMALL = {"overview_max_frames": 2, "overview_max_pixels": 784, "crop_max_pixels": 28 * 56, "crop_fps": 4.0}
 
@@ -37,7 +37,8 @@ def trls_count(processor, reply) -> int:
 
 def environment(processor, columns, room, **options):
     ledger = Ledger(processor, room, turn_tokens=50, tell=options.pop("tell", False))
-    made = make_environment(EnvironmentConfig(**SMALL, **options), ledger=ledger)()
+    config = EnvironmentConfig(**{"calls_per_turn": 1, **SMALL, **options})
+    made = make_environment(config, ledger=ledger)()
     made.reset(**columns)
     return made
 
@@ -96,6 +97,39 @@ def test_however_a_model_calls_its_turns_and_the_replies_have_room(processor, co
         assert spent + 50 <= room
 
 
+def test_a_turn_may_hold_several_calls_and_its_replies_have_room_too(processor, columns):
+    """However many it tries: what is used up is told once, and then in few tokens."""
+    draw = random.Random(2)
+    for _ in range(40):
+        calls, at_once = draw.randint(0, 4), draw.randint(1, 8)
+        config = EnvironmentConfig(**SMALL, max_calls=calls, calls_per_turn=at_once)
+        turns = calls + 2
+        room = (50 + REFUSAL_TOKENS) * turns + max(0, (turns - 1) * at_once - calls - 1) * REFUSED_TOKENS
+        made = make_environment(config, ledger=Ledger(processor, room + draw.randint(0, 400), turn_tokens=50))()
+        made.reset(**columns)
+        spent, limit = 0, made._ledger.max_completion_length
+        for _ in range(turns - 1):
+            replies = [crop(made, 0, draw.choice([0.5, 3, 10, -1])) for _ in range(draw.randint(1, at_once))]
+            spent += 50 + sum(trls_count(processor, reply) for reply in replies)
+        assert "answer now" in str(replies) or "refused" in str(replies)
+        assert spent + 50 <= limit
+
+
+def test_who_was_told_to_answer_is_then_refused_in_few_tokens(processor, columns):
+    made = environment(processor, columns, 4000, max_calls=1, calls_per_turn=3)
+    crop(made, 0, 1)
+    assert "answer now" in crop(made, 0, 1)[0]["text"]
+    again = crop(made, 0, 1)
+    assert again[0]["text"] == "Error: refused" and is_error_reply(again[0]["text"])
+    assert trls_count(processor, again) <= REFUSED_TOKENS
+
+
+def test_fewer_turns_than_calls_need_leave_more_for_the_replies(processor):
+    ledger = Ledger(processor, 4000, 200)
+    most = {turns: ledger.reply_tokens(5, max_turns=turns, calls_per_turn=1) for turns in (None, 4, 7, 9)}
+    assert most == {None: 4000 - 7 * 200, 4: 4000 - 4 * 200, 7: 4000 - 7 * 200, 9: 4000 - 7 * 200}
+
+
 def test_what_is_left_is_told_if_asked_for(processor, columns):
     made = environment(processor, columns, 4000, max_calls=3, tell=True)
     first = crop(made, 0, 1)[-1]["text"]
@@ -116,7 +150,7 @@ def test_a_long_refusal_is_cut_to_the_room_kept_for_it(processor, columns):
 
 def test_a_recipe_without_room_for_its_turns_is_refused(processor):
     with pytest.raises(ConfigError, match="too short for 5 calls: 7 turns of turn_tokens 300 leave -100"):
-        make_environment(EnvironmentConfig(max_calls=5), ledger=Ledger(processor, 2000, 300))
+        make_environment(EnvironmentConfig(max_calls=5, calls_per_turn=1), ledger=Ledger(processor, 2000, 300))
     with pytest.raises(ConfigError, match="needs max_calls"):
         make_environment(EnvironmentConfig(max_calls=None), ledger=Ledger(processor, 2000, 300))
 

@@ -12,6 +12,7 @@ from trl_ext.environment import EnvironmentBug
 from trl_ext.ledger import Ledger
 from trl_ext.model_setup import load_processor
 from trl_ext.rollout_keeper import RolloutKeeper, count_generated
+from trl_ext.turns import follow_turns
 
 
 def call(arguments: str, name: str = "crop_video") -> str:
@@ -71,7 +72,8 @@ def train_one_step(
 
     # Turns in the order in which TRL asks for them: all first turns, then all second ones.
     scripts = [(depth, rollout[depth]) for depth in range(5) for rollout in rollouts if depth < len(rollout)]
-    processor = load_processor(str(tiny_model))
+    processor = load_processor(str(tiny_model), calls_per_turn=options.get("calls_per_turn", 8))
+    iterations = options["max_turns"] - 1 if "max_turns" in options else 3
     spec = VideoToolSpec(
         rows_file,
         keeper=RolloutKeeper(tmp_path / "rollouts", model="scripted", tokenizer=processor.tokenizer),
@@ -89,7 +91,7 @@ def train_one_step(
             per_device_train_batch_size=len(rollouts),
             num_generations=len(rollouts) // rows,
             max_completion_length=room,
-            max_tool_calling_iterations=3,
+            max_tool_calling_iterations=iterations,
             report_to="none",
             use_cpu=True,
             bf16=False,
@@ -102,6 +104,7 @@ def train_one_step(
         environment_factory=spec.environment_factory,
         reward_funcs=spec.reward_funcs,
     )
+    follow_turns(trainer)
     trainer.train()
     return trainer, {rollout.id[-1]: rollout for rollout in read_rollouts(tmp_path / "rollouts")}
 
@@ -145,7 +148,7 @@ def test_a_reply_too_long_for_the_conversation_leaves_the_rollout_unanswered_unl
     tmp_path, rows_file, tiny_model
 ):
     script = [call(LONG_WINDOW), call(LONG_WINDOW), ANSWER]
-    room = {"room": 60 * 4 + 128 * 4 + 40, "max_calls": 2, "crop_fps": 4.0, "crop_max_frames": 80}
+    room = {"room": 60 * 4 + 128 * 4 + 40, "max_calls": 2, "calls_per_turn": 1, "crop_fps": 4.0, "crop_max_frames": 80}
     _, without = train_one_step(tmp_path / "without", rows_file, tiny_model, script, [ANSWER], **room)
     assert {rollout.stop_reason for rollout in without.values()} == {"max_turns", "answered"}
     trainer, kept = train_one_step(tmp_path / "with", rows_file, tiny_model, script, [ANSWER], turn_tokens=60, **room)
@@ -154,6 +157,42 @@ def test_a_reply_too_long_for_the_conversation_leaves_the_rollout_unanswered_unl
     assert long.frames > 2
     assert all("thinned" in message["content"][0]["text"] for message in (long.messages[3], long.messages[5]))
     assert trainer.state.log_history[0]["completions/clipped_ratio"] == 0
+
+
+def test_calls_of_one_turn_are_run_together_and_the_last_turn_is_there_to_answer(tmp_path, rows_file, tiny_model):
+    later = WINDOW.replace('1, "end_time": 3', '5, "end_time": 8')
+    both = call(WINDOW).replace("<|im_end|>", "") + "\n" + call(later).partition("\n")[2]
+    three = both.replace("<|im_end|>", "") + "\n" + call(WINDOW).partition("\n")[2]
+    _, kept = train_one_step(
+        tmp_path,
+        rows_file,
+        tiny_model,
+        [both, call(WINDOW), ANSWER],
+        [three, call(WINDOW), call(WINDOW)],
+        max_turns=3,
+        calls_per_turn=2,
+    )
+    answering, calling = kept.values()
+    assert (answering.stop_reason, calling.stop_reason) == ("answered", "max_turns")
+    for rollout in (answering, calling):
+        # Two calls of the first turn, of which a third is not read; the call of the last turn but one is refused.
+        assert rollout.windows == [[1.0, 3.0], [5.0, 8.0]]
+        roles = [message["role"] for message in rollout.messages]
+        assert roles == ["system", "user", "assistant", "tool", "tool", "assistant", "tool", "assistant"]
+        assert rollout.messages[6]["content"][0]["text"].endswith("answer now with what you have seen")
+
+
+def test_what_a_batch_is_about_to_look_at_is_decoded_side_by_side_before(tmp_path, rows_file, tiny_model, video):
+    """Two films: their overviews, and the windows of the first turns, are in memory before they are asked for."""
+    (tmp_path / "other.mp4").write_bytes(video.read_bytes())
+    first, second, *_ = read_rows(rows_file)
+    write_rows([first, {**second, "videos": {"video_1.mp4": str(tmp_path / "other.mp4")}}], tmp_path / "two.parquet")
+    turns = [call(WINDOW), call('{"video_path": "nothing.mp4", "start_time": 1, "end_time": "x"}'), ANSWER]
+    trainer, kept = train_one_step(tmp_path, tmp_path / "two.parquet", tiny_model, turns, turns, turns, turns, rows=2)
+    assert [rollout.windows for rollout in kept.values()] == [[[1.0, 3.0]]] * 4
+    stats = trainer.environment_factories[None].library.stats()
+    # 2 overview frames and 2 of the window, of 2 films; the 16 that environments asked for were all there.
+    assert (stats.misses, stats.memory_hits) == (8, 16)
 
 
 def test_a_bug_in_a_tool_ends_the_training(tmp_path, rows_file, tiny_model):

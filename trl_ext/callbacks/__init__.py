@@ -15,15 +15,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from trl_ext.callbacks.boundary import SaveAtBoundary
 from trl_ext.callbacks.breaker import JudgeBreaker
 from trl_ext.callbacks.groups import GroupVariance
 from trl_ext.callbacks.mastered import MasteredPrompts
 from trl_ext.callbacks.order import PromptOrder
+from trl_ext.callbacks.record import KeepRecord
 from trl_ext.callbacks.statistics import RolloutStatistics
 from trl_ext.resume import load_weights_by_model
 from trl_ext.scoring import scoring_of
 
-__all__ = ["GroupVariance", "JudgeBreaker", "MasteredPrompts", "PromptOrder", "RolloutStatistics", "add_callbacks"]
+__all__ = [
+    "GroupVariance",
+    "JudgeBreaker",
+    "KeepRecord",
+    "MasteredPrompts",
+    "PromptOrder",
+    "RolloutStatistics",
+    "SaveAtBoundary",
+    "add_callbacks",
+]
 
 
 def add_callbacks(trainer: Any, *, drop_mastered: bool = False) -> None:
@@ -41,6 +52,7 @@ def add_callbacks(trainer: Any, *, drop_mastered: bool = False) -> None:
     trainer.add_callback(GroupVariance(trainer))
     trainer.add_callback(RolloutStatistics(trainer))
     trainer.add_callback(PromptOrder())
+    trainer.add_callback(SaveAtBoundary())
     load_weights_by_model(trainer)
     if drop_mastered:
         trainer.add_callback(MasteredPrompts(trainer))
