@@ -12,6 +12,7 @@ models.py      which model a name means: shipped, a folder, or behind a server
 questions.py   what is asked: a file, a folder, or a JSONL of questions
 batch.py       many questions into a folder, resumable
 parts.py       a turn split into thought, call and answer while it arrives
+looks.py       what a model looked at, and what an answer took
 terminal.py    what happens, printed while it happens
 thumbnails.py  the frames of a reply as one small picture
 

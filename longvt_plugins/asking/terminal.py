@@ -17,12 +17,12 @@ What a model or a file says is printed as text: nothing in it can move the curso
 
 from __future__ import annotations
 
-import json
 import math
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
+from longvt_plugins.asking.looks import call_text, images_of, looked_at, what_it_took, why_not
 from longvt_plugins.asking.parts import Kind, TurnParts
-from longvt_plugins.asking.thumbnails import Way, frame_strip, images_of, terminal_picture
+from longvt_plugins.asking.thumbnails import Way, frame_strip, terminal_picture
 from longvt_plugins.events import AskedAgain, Called, Event, Opened, Replied, TurnEnded, Wrote
 from longvt_plugins.transcript import is_error_reply
 from longvt_plugins.types import FunctionCall, text_block, text_of
@@ -42,7 +42,6 @@ _LABELS: dict[Kind, tuple[str, str]] = {
     "text": ("text", ""),
 }
 _INDENT = 8
-_LONGEST_ARGUMENTS = 300
 _LONGEST_REPLY = 500
 _NARROWEST_LINE, _WIDEST_LINE = 20, 60
 
@@ -120,16 +119,7 @@ class TerminalWatch:
         self._console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
     def _call(self, call: FunctionCall) -> None:
-        name, arguments = call["function"]["name"], call["function"]["arguments"]
-        if isinstance(arguments, dict):
-            video = arguments.get("video_path")
-            hidden = len(self._durations) == 1 and video in self._durations
-            given = ", ".join(
-                f"{key}={_json(value)}" for key, value in arguments.items() if not (hidden and key == "video_path")
-            )
-        else:
-            given = arguments
-        self._line("call", f"{name[:80]}({_cut(given, _LONGEST_ARGUMENTS)})", "cyan")
+        self._line("call", call_text(call, self._durations), "cyan")
 
     def _reply(self, event: Replied) -> None:
         text = text_of({"role": "tool", "content": event.content}).strip()
@@ -157,20 +147,6 @@ class TerminalWatch:
             self._console.print(shown)
 
 
-def looked_at(arguments: Any, times: list[float]) -> list[tuple[float, float]]:
-    """What a call looked at, as spans of seconds; moments are spans without a length.
-
-    Args:
-        arguments: Of the call, not checked.
-        times: Of the frames that it returned.
-    """
-    given = arguments if isinstance(arguments, dict) else {}
-    start, end = given.get("start_time"), given.get("end_time")
-    if _is_second(start) and _is_second(end) and start <= end:
-        return [(start, end)]
-    return [(time, time) for time in times]
-
-
 def time_line(marks: list[tuple[float, float]], duration: float, width: int) -> str:
     """Spans on a line.
 
@@ -192,28 +168,10 @@ def time_line(marks: list[tuple[float, float]], duration: float, width: int) -> 
 
 def print_summary(console: Console, answer: Answer) -> None:
     """The last lines: what it took, and why there is no answer where there is none."""
-    rollout = answer.rollout
-    if answer.error is not None:
-        console.print(f"not answered: {printable(answer.error)}", style="red", markup=False, highlight=False)
-    elif answer.text is None:
-        reasons = {
-            "length": "the last turn was cut off (--max-tokens)",
-            "max_turns": "no turn was left (--max-turns)",
-            "no_answer": "the model stopped without one",
-        }
-        told = reasons.get(rollout.stop_reason, rollout.stop_reason)
-        console.print(f"no answer: {told}", style="yellow", markup=False, highlight=False)
-    ended = "answered" if answer.text is not None else "ended"
-    took = [
-        f"{ended} in {answer.seconds:.1f} s: {_count(answer.turns, 'turn')}",
-        _count(rollout.frames, "frame"),
-        "tokens not reported"
-        if answer.tokens is None
-        else f"{answer.prompt_tokens or 0:,} tokens read, {answer.tokens:,} written",
-    ]
-    if answer.cost is not None:
-        took.append(f"${answer.cost:.4f}")
-    console.print(", ".join(took), style="dim", markup=False, highlight=False, soft_wrap=True)
+    if (reason := why_not(answer)) is not None:
+        style = "yellow" if answer.error is None else "red"
+        console.print(printable(reason), style=style, markup=False, highlight=False)
+    console.print(what_it_took(answer), style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def printable(text: str) -> str:
@@ -223,21 +181,6 @@ def printable(text: str) -> str:
     'red�[2J'
     """
     return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _is_second(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _json(value: object) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
-        return "?"
 
 
 def _cut(text: str, most: int) -> str:

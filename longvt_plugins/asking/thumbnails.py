@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from longvt_plugins.types import Block, ImageBlock
-from longvt_plugins.video.sampling import format_seconds
+from longvt_plugins.asking.looks import images_of, label_of, spread
+from longvt_plugins.types import Block
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,21 +84,3 @@ def terminal_picture(picture: Image.Image, way: Way, columns: int) -> Renderable
     width = max(1, min(columns, math.ceil(picture.width / _PIXELS_OF_A_COLUMN)))
     shown: RenderableType = kinds[way](picture, width=width, height="auto")
     return shown
-
-
-def images_of(content: list[Block] | str | None) -> list[ImageBlock]:
-    """The image blocks of a message's content."""
-    return [block for block in content if block["type"] == "image"] if isinstance(content, list) else []
-
-
-def label_of(block: ImageBlock) -> str:
-    """The second of a frame, as people read it; empty for an image that has none."""
-    time = block.get("time")
-    return f"{format_seconds(time)}s" if isinstance(time, int | float) else ""
-
-
-def spread(items: list[Any], most: int) -> list[Any]:
-    """At most so many, evenly spaced, the first among them."""
-    if len(items) <= most:
-        return items
-    return [items[place * len(items) // most] for place in range(most)]

@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from longvt_plugins.commands.asker_options import ADDRESS_VARIABLE, KEY_VARIABLE, add_asker_options, make_asker
 from longvt_plugins.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
     from longvt_plugins.rows import Row
 
 NOT_ANSWERED = 1
-
-ADDRESS_VARIABLE, KEY_VARIABLE = "OPENAI_BASE_URL", "OPENAI_API_KEY"
-"""Environment variables, as OpenAI's own client has them."""
 
 
 def run(argv: list[str]) -> int:
@@ -50,7 +46,7 @@ def run(argv: list[str]) -> int:
         raise ConfigError(f"--html writes one file named .html, not {args.html.name}")
     if args.concurrency < 1:
         raise ConfigError(f"--concurrency must be at least 1, not {args.concurrency}")
-    with _asker(args) as asker:
+    with make_asker(args, concurrency=args.concurrency) as asker:
         return _batch(args, asker, rows) if is_batch else _single(args, asker, rows[0])
 
 
@@ -130,61 +126,6 @@ def _write_html(path: Path, rollouts: Sequence[Rollout]) -> None:
     console.print(f"{written.page}: the conversation with its frames", style="dim", markup=False, highlight=False)
 
 
-def _asker(args: argparse.Namespace) -> Asker:
-    from longvt_plugins.asking import Asker
-    from longvt_plugins.asking.models import open_model, preset_defaults
-    from longvt_plugins.plugins import create_plugin_manager
-    from longvt_plugins.video.config import VideoConfig, default_cache_dir
-    from longvt_plugins.video.sampling import CROP, OVERVIEW
-
-    plugins = create_plugin_manager()
-    tools = tuple(name for name in args.tools.replace("+", ",").split(",") if name)
-    plugins.select_tools(tools)
-    plugins.video_readers.get(args.reader)
-    prices = None
-    if args.price_input is not None or args.price_output is not None:
-        prices = {"input": args.price_input or 0.0, "output": args.price_output or 0.0}
-    chat: dict[str, Any] = {"prices": prices, "max_cost": args.max_cost, "tool_images": args.tool_images}
-    if key := os.environ.get(KEY_VARIABLE):
-        chat["api_key"] = key
-    model = open_model(
-        args.model,
-        base_url=args.base_url or os.environ.get(ADDRESS_VARIABLE),
-        device=args.device,
-        dtype=args.dtype,
-        concurrency=args.concurrency,
-        **chat,
-    )
-    defaults = dict(model.defaults)
-    if args.preset is not None:
-        defaults |= preset_defaults(args.preset)
-    overview, crop = defaults.get("overview", OVERVIEW), defaults.get("crop", CROP)
-    if args.fps is not None:
-        overview, crop = replace(overview, fps=args.fps), replace(crop, fps=args.fps)
-    if args.max_frames is not None:
-        least = min(overview.min_frames, args.max_frames)
-        overview = replace(overview, max_frames=args.max_frames, min_frames=least)
-    if args.max_pixels is not None:
-        overview, crop = (
-            replace(each, max_pixels=args.max_pixels, min_pixels=min(each.min_pixels, args.max_pixels))
-            for each in (overview, crop)
-        )
-    defaults |= {"overview": overview, "crop": crop}
-    if args.max_tokens is not None:
-        defaults["max_new_tokens"] = args.max_tokens
-    return Asker(
-        replace(model, defaults=defaults),
-        tools=tools,
-        plugins=plugins,
-        form="non_think" if args.no_tool else args.form,
-        **({} if args.max_calls is None else {"max_calls": args.max_calls}),
-        max_turns=args.max_turns,
-        temperature=args.temperature,
-        prompts_dir=args.prompts_dir,
-        video=VideoConfig(reader=args.reader, cache_dir=str(default_cache_dir(os.environ))),
-    )
-
-
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
@@ -198,7 +139,6 @@ def _thumbnails(chosen: Any, console: Console) -> Any:
 
 def _parser() -> argparse.ArgumentParser:
     from longvt_plugins.asking.thumbnails import Way
-    from longvt_plugins.chat.config import ToolImages
 
     parser = argparse.ArgumentParser(
         prog="longvt ask",
@@ -208,41 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("video", metavar="VIDEO", help="a video file, a folder of them, or a .jsonl of questions")
     parser.add_argument("question", metavar="QUESTION", nargs="?", help="what to ask; a .jsonl may hold its own")
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model",
-        metavar="NAME",
-        help="tiny (shipped, for made videos), a checkpoint's folder, or a name on a server",
-    )
-    model.add_argument(
-        "--base-url", metavar="URL", help="an OpenAI-compatible server, such as http://localhost:8000/v1"
-    )
-    model.add_argument("--device", help="of a checkpoint, such as cuda:0")
-    model.add_argument("--dtype", default="auto", help="of a checkpoint, such as bfloat16 (default: its own)")
-    model.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token (default)")
-    model.add_argument("--max-tokens", type=int, metavar="N", help="longest turn (default: 4096)")
-    model.add_argument("--price-input", type=float, metavar="USD", help="dollars per million tokens read")
-    model.add_argument("--price-output", type=float, metavar="USD", help="dollars per million tokens written")
-    model.add_argument("--max-cost", type=float, metavar="USD", help="nothing more is sent after so many dollars")
-    model.add_argument(
-        "--tool-images",
-        choices=get_args(ToolImages),
-        default="tool",
-        help="user: for servers that refuse images in tool messages",
-    )
-    agent = parser.add_argument_group("what the model may do and see")
-    agent.add_argument("--tools", default="crop_video", metavar="A,B", help="that are offered (default: %(default)s)")
-    agent.add_argument("--form", metavar="FORM", default="tool", help="tool (default), reasoning or non_think")
-    agent.add_argument("--no-tool", action="store_true", help="the same as --form non_think")
-    agent.add_argument("--option", action="append", metavar="TEXT", help="a choice to show; may be repeated")
-    agent.add_argument("--max-calls", type=int, metavar="N", help="tool calls (default: 5)")
-    agent.add_argument("--max-turns", type=int, metavar="N", help="turns (default: two more than calls)")
-    agent.add_argument("--fps", type=float, help="frames per second of overview and crops (default: 1)")
-    agent.add_argument("--max-frames", type=int, metavar="N", help="of the overview (default: 512)")
-    agent.add_argument("--max-pixels", type=int, metavar="N", help="of a frame (default: 50176)")
-    agent.add_argument("--preset", help="sampling of made videos, such as tiny, for checkpoints trained on them")
-    agent.add_argument("--reader", default="pyav", metavar="NAME", help="video reader (default: %(default)s)")
-    agent.add_argument("--prompts-dir", metavar="DIR", help="prompts of your own")
+    parser.add_argument("--option", action="append", metavar="TEXT", help="a choice to show; may be repeated")
+    add_asker_options(parser)
     shown = parser.add_argument_group("what is shown and kept")
     shown.add_argument("--html", type=Path, metavar="FILE", help="write the conversation as a page, frames inside")
     shown.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")

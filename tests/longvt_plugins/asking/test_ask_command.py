@@ -149,12 +149,12 @@ def test_a_wrong_call_is_one_clear_line_and_code_2(longvt, args, complaint):
 
 
 def test_a_third_partys_tool_is_used_by_naming_it(run, serve, video, example_plugin):
-    call = ("c1", "zoom_region", {"video_path": "video_1.mp4", "timestamp": 3, "bbox": [0, 0, 48, 48]})
+    call = ("c1", "zoom_pixels", {"video_path": "video_1.mp4", "timestamp": 3, "bbox": [0, 0, 48, 48]})
     server = serve([look(call), ANSWER])
     done = run(
-        *("longvt", "ask", video, "Which colour?", "--tools", "zoom_region", "--base-url", server.base_url, *SMALL),
+        *("longvt", "ask", video, "Which colour?", "--tools", "zoom_pixels", "--base-url", server.base_url, *SMALL),
         path=example_plugin,
     )
-    assert "call    zoom_region(timestamp=3, bbox=[0, 0, 48, 48])" in done.stdout
+    assert "call    zoom_pixels(timestamp=3, bbox=[0, 0, 48, 48])" in done.stdout
     assert "answer  red" in done.stdout
-    assert [tool["function"]["name"] for tool in server.requests[0]["tools"]] == ["zoom_region"]
+    assert [tool["function"]["name"] for tool in server.requests[0]["tools"]] == ["zoom_pixels"]

@@ -8,8 +8,9 @@ from PIL import Image
 from rich.console import Console
 
 from longvt_plugins.asking import parts, terminal
+from longvt_plugins.asking.looks import looked_at
 from longvt_plugins.asking.parts import TurnParts
-from longvt_plugins.asking.terminal import TerminalWatch, looked_at, time_line
+from longvt_plugins.asking.terminal import TerminalWatch, time_line
 from longvt_plugins.asking.thumbnails import frame_strip
 from longvt_plugins.events import AskedAgain, Opened, Replied, Wrote
 
