@@ -26,6 +26,10 @@ _FLASH_SECONDS = 0.16
 """What lasts no longer is a flash."""
 
 
+_FADE_SECONDS = 1.0
+"""From the darkest moment of a fade to its beginning and its end, at most."""
+
+
 @dataclass(frozen=True)
 class CutRule:
     """What counts as a cut. Tuned on drawn films of the segmenting benchmark, judged on its footage.
@@ -40,7 +44,7 @@ class CutRule:
         min_gap: Seconds between two cuts.
     """
 
-    min_change: float = 12.0
+    min_change: float = 15.0
     contrast: float = 3.0
     min_lasting: float = 0.5
     min_gradual: float = 14.0
@@ -59,10 +63,16 @@ def find_cuts(signals: Signals, rule: CutRule = CutRule()) -> list[float]:
     times = signals.times
     if len(times) < 3:
         return []
-    hard = _hard(signals, rule)
+    fades, jumps = _fades(signals, rule), _hard(signals, rule)
+    # What goes to black or comes out of it, at once or slowly, is no cut of its own.
+    others = [
+        cut
+        for cut in [*jumps, *_gradual(signals, rule, jumps)]
+        if all(abs(cut - fade) > _FADE_SECONDS for fade in fades)
+    ]
     found: list[float] = []
-    # Hard cuts first: what is found again as a gradual change nearby is the same.
-    for second in [*hard, *_fades(signals, rule), *_gradual(signals, rule, hard)]:
+    # Fades and jumps first: what is found again as a gradual change nearby is the same cut.
+    for second in [*fades, *others]:
         if all(abs(second - other) >= rule.min_gap for other in found) and second > float(times[0]):
             found.append(second)
     return sorted(found)
