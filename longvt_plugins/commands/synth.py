@@ -4,6 +4,7 @@
 
     longvt synth --out world --videos 200 --seed 7
     longvt synth --out world --split train=160 --split dev=20 --split test=20 --families what,when
+    longvt synth tools --out tasks --tasks zoom_region,get_frames --count 100
     longvt synth serve --port 8000
 
 What it writes is told in :mod:`longvt_plugins.synthetic.make`. Run again, it goes on where it was stopped.
@@ -28,7 +29,9 @@ DEFAULT_SPLITS = {"train": 80, "dev": 10, "test": 10}
 
 
 def run(argv: list[str]) -> int:
-    """Makes a world, or serves after the word ``serve``."""
+    """Makes a world; serves after the word ``serve``, and makes tasks for other tools after the word ``tools``."""
+    if argv and argv[0] == "tools":
+        return _make_tool_tasks(argv[1:])
     if argv and argv[0] == "serve":
         return _serve(argv[1:])
     return _make(argv)
@@ -78,6 +81,24 @@ def _serve(argv: list[str]) -> int:
     return 0
 
 
+def _make_tool_tasks(argv: list[str]) -> int:
+    from longvt_plugins.synthetic.tool_tasks import TASKS, make_tool_tasks
+
+    parser = argparse.ArgumentParser(
+        prog="longvt synth tools", description="Make videos whose questions need one tool, and not crop_video."
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the videos and rows")
+    parser.add_argument("--tasks", metavar="A,B", default=",".join(TASKS), help="by tool (default: %(default)s)")
+    parser.add_argument("--count", metavar="N", type=int, default=20, help="videos of each (default: %(default)s)")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="another seed is another world (default: 0)")
+    args = parser.parse_args(argv)
+    if args.count < 1:
+        raise ConfigError(f"--count must be at least 1, not {args.count}")
+    rows = make_tool_tasks(args.out, args.tasks.split(","), args.count, args.seed)
+    print(f"{len(rows)} rows in {args.out / 'tools.parquet'}")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     from longvt_plugins.synthetic.questions import FAMILIES
     from longvt_plugins.synthetic.world import PRESETS
@@ -85,7 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="longvt synth",
         description="Make a folder of synthetic long videos with questions whose answers are known.",
-        epilog="`longvt synth serve` answers such questions as an OpenAI-compatible server.",
+        epilog="`longvt synth serve` answers such questions as an OpenAI-compatible server; `longvt synth tools` makes "
+        "questions that need other tools than crop_video.",
         allow_abbrev=False,
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the world")

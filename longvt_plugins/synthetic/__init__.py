@@ -10,6 +10,8 @@ dialogue.py   what the messages sent to a model hold
 captions.py   a clip in plain sentences
 reader.py     a small program that looks at the pixels and answers: the teacher, and a stand-in for a VLM
 traces.py     its conversations, to be imitated
+tool_tasks.py   questions that one tool can answer and crop_video cannot
+tool_reader.py  the reader that calls these tools
 server.py     the reader as an OpenAI-compatible server on loopback
 tiny.py       a tiny Qwen2.5-VL and Qwen3-VL with tokenizer and processor
 base.py       how the tiny base model was trained to read frames and time

@@ -69,19 +69,20 @@ class Renderer:
         return np.clip(canvas, 0, 255).astype(np.uint8)
 
 
-def write_video(script: Script, path: str | Path) -> None:
+def write_video(script: Script, path: str | Path, renderer: Renderer | None = None) -> None:
     """Renders a script into an H.264 file; the file appears only when it is complete.
 
     Args:
         script: What happens.
         path: Where to, ``.mp4``.
+        renderer: Paints the frames, where the script is not all that they show.
     """
     import av
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    renderer = Renderer(script)
+    renderer = renderer if renderer is not None else Renderer(script)
     with av.open(str(unfinished), "w", format="mp4") as container:
         options = {"preset": "ultrafast", "crf": "30", "x264-params": f"keyint={8 * script.fps}:threads=1"}
         stream = container.add_stream("libx264", rate=script.fps, options=options)
