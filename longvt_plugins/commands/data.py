@@ -95,8 +95,8 @@ def _check(args: argparse.Namespace) -> int:
     from trl_ext.dataset.media import MediaFolder
 
     media = MediaFolder(args.videos) if args.videos is not None else None
-    measure = _measure(args)
-    sizes = Sizes(_blank(_shown(args)), measure) if measure is not None else None
+    config, measure = _shown(args), _measure(args)
+    sizes = Sizes(_blank(config), measure) if measure is not None else None
     reports = []
     with show_progress(_console(stderr=True)) as tell:
         for file in args.files:
@@ -159,9 +159,8 @@ def _materialize(args: argparse.Namespace) -> int:
             tell=lambda done: tell("conversations written", done, needed.conversations),
         )  # fmt: skip
     console.print(f"{args.out}: {counts['written']} conversations, {counts['left out']} left out (left_out-*.jsonl)")
-    console.print(
-        f"trl sft reads them as datasets: [{{path: parquet, data_files: {args.out}/sft-*.parquet, split: train}}]"
-    )
+    files = args.out.absolute() / "sft-*.parquet"
+    console.print(f"trl sft reads them as datasets: [{{path: parquet, data_files: {files}, split: train}}]")
     return 0
 
 

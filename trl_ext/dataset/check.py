@@ -188,15 +188,16 @@ def _look(
         (row.id, row.source, row.videos) if isinstance(row, Conversation) else (row["id"], row["source"], row["videos"])
     )
     videos |= set(files.values())
+    where = f"{report.path}, {name}"
     if sizes is not None:
         try:
             size = sizes.of(row)
         except DataFault as fault:
-            return fault
+            return DataFault(fault.kind, where, fault.what)
         except VideoError as error:
-            return DataFault("unreadable video", name, str(error))
+            return DataFault("unreadable video", where, str(error))
         if max_length is not None and size.tokens > max_length:
-            return DataFault("over-long", name, f"{size.tokens} tokens, more than {max_length}")
+            return DataFault("over-long", where, f"{size.tokens} tokens, more than {max_length}")
         for part, spread in report.sizes.items():
             spread.values.append(getattr(size, part))
     report.sources[source] = report.sources.get(source, 0) + 1

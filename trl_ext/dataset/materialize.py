@@ -296,8 +296,10 @@ def _claim(out: Path, mixture: Mixture, config: EnvironmentConfig, model: str | 
     files = [mixture.file(source) for source in mixture.sources]
     made_from: dict[str, Any] = {
         "mixture": dataclasses.asdict(mixture),
-        "files": {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in files},
-        "shown": {name: value for name, value in dataclasses.asdict(config).items() if not name.startswith("video_")},
+        "files of the mixture": {str(file): [file.stat().st_size, file.stat().st_mtime_ns] for file in files},
+        "way to show videos": {
+            name: value for name, value in dataclasses.asdict(config).items() if not name.startswith("video_")
+        },
         "model": model,
         "max_length": max_length,
     }
@@ -306,5 +308,7 @@ def _claim(out: Path, mixture: Mixture, config: EnvironmentConfig, model: str | 
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
         if differ := [key for key, value in json.loads(json.dumps(made_from)).items() if found.get(key) != value]:
-            raise ConfigError(f"{out} was made from another {', '.join(differ)}; choose another --out")
+            raise ConfigError(f"{out} was made with another {', another '.join(differ)}: choose another folder")
     path.write_text(json.dumps(made_from, indent=1), encoding="utf-8")
+    for unfinished in out.glob(".sft-*.parquet.*"):  # of a run that was killed
+        unfinished.unlink()
