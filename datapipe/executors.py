@@ -1,9 +1,9 @@
-"""The same recipe beyond one process: every share a rank of a datatrove executor (local, Slurm, Ray).
+r"""The same recipe beyond one process: every share a rank of a datatrove executor (local, Slurm, Ray).
 
 ::
 
     datapipe run curate.yaml --work-dir runs/demo --num-shards 64 --executor local --workers 8
-    datapipe run curate.yaml --work-dir /net/runs/demo --num-shards 512 --executor slurm --workers 64 \\
+    datapipe run curate.yaml --work-dir /net/runs/demo --num-shards 512 --executor slurm --workers 64 \
         --executor-set partition=cpu --executor-set time=20:00:00 --executor-set cpus_per_task=8
 
 A rank is a plain callable ``(data, rank, world_size)``, which is all that datatrove asks for. It runs its share in a

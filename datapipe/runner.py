@@ -47,8 +47,9 @@ Stop = Literal["budget", "server", "refused", "disk", "interrupted", "bug"]
 PATIENCE_SECONDS = 600.0
 """How long a server may be down before a run stops: ten minutes outlast a restart, and not a forgotten one."""
 
-LONE_TRIES = 3
-"""How often a record is tried whose requests fail while those of others are answered."""
+LONE_TRIES = 2
+"""How often in a row the requests of one record may fail while those of others are answered: then it is its own fault.
+Once may be the beginning of an outage."""
 
 QUICK_SECONDS = 0.2
 """A step that only computes saves its records at least this often."""
@@ -56,7 +57,8 @@ QUICK_SECONDS = 0.2
 QUICK_UNITS = 64
 """And after this many at the latest."""
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
+"""Seconds, on top of the client's own waits."""
 
 
 class View(Protocol):
@@ -106,6 +108,21 @@ class RunResult:
     message: str = ""
     worked: dict[str, int] = field(default_factory=dict)
     spent: float = 0.0
+
+
+@dataclass
+class _Trouble:
+    """How often a record could not be asked about, and whether others could meanwhile."""
+
+    answered: int
+    tries: int = 0
+    lone: int = 0
+
+    def met(self, answered: int) -> None:
+        """Once more; so many requests have been answered by now."""
+        self.tries += 1
+        self.lone = self.lone + 1 if answered > self.answered else 0
+        self.answered = answered
 
 
 class _Left(Exception):
@@ -283,7 +300,7 @@ class Runner:
         except ConfigError as error:
             return _result(planned, unit, (failure(error),), attempt, Spent(), started, (), None)
         seed = unit_seed(self._toolbox.seed, planned.step.name, unit.key, attempt)
-        tries = 0
+        trouble = _Trouble(self._answered(planned))
         while True:
             with self._toolbox.temp_folder() as make_temp:
                 context = StepContext(
@@ -297,15 +314,19 @@ class Runner:
                 try:
                     outcomes = await work_on(planned.step, record, context)
                 except ChatError as error:
-                    tries += 1
-                    await self._meet_trouble(planned, error, tries)
-                    if tries < LONE_TRIES or self._is_down(planned):
+                    trouble.met(self._answered(planned))
+                    if trouble.lone < LONE_TRIES or not isinstance(error, ChatUnavailableError):
+                        await self._meet_trouble(planned, error, trouble.tries)
                         continue
                     outcomes = (failure(error),)
             return _result(planned, unit, outcomes, attempt, context.spent, started, parents, seed)
 
-    def _is_down(self, planned: PlannedStep) -> bool:
-        return planned.model is not None and planned.model.client.health.down_since is not None
+    def _answered(self, planned: PlannedStep) -> int:
+        """Requests that the server has answered so far, of all records."""
+        if planned.model is None:
+            return 0
+        usage = planned.model.client.usage
+        return usage.completions - usage.cached
 
     async def _meet_trouble(self, planned: PlannedStep, error: ChatError, tries: int) -> None:
         """Waits where that may help, and stops the run where it does not.
