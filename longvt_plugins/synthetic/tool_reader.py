@@ -281,7 +281,8 @@ def read_sign(image: Image.Image, min_pixels: int = MIN_SIGN) -> str | None:
 
 def _red(image: Image.Image) -> NDArray[np.bool_]:
     pixels = np.asarray(image.convert("RGB"), dtype=np.int16)
-    return pixels[..., 0] - pixels[..., 1:].max(axis=2) > _REDNESS
+    red: NDArray[np.bool_] = pixels[..., 0] - pixels[..., 1:].max(axis=2) > _REDNESS
+    return red
 
 
 def _template(shape: str) -> NDArray[np.bool_]:
