@@ -29,7 +29,7 @@ KEYS = [
 few = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 many = settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
 
-shares = st.floats(0, 1, exclude_max=True)
+shares = st.floats(0, 1, exclude_max=True, allow_subnormal=False)  # within the smallest of all, no moments differ
 
 
 @pytest.fixture(scope="module")
