@@ -1,6 +1,7 @@
 """``caption``: what a model sees in each piece of a segment.
 
-A segment from 12 s to 34.5 s is shown as 12 to 22, 22 to 32 and 32 to 34.5: the last piece ends with it.
+A segment from 12 s to 36 s is shown as 12 to 20, 20 to 28 and 28 to 36: no piece is longer than ten seconds, and the
+last one ends with the segment.
 """
 
 from __future__ import annotations

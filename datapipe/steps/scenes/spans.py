@@ -9,7 +9,8 @@ Segments cover the whole film and do not overlap: the last one ends with it, to 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 from longvt_plugins.types import TimeSpan
 
@@ -45,16 +46,11 @@ def merge_short(spans: Sequence[TimeSpan], min_seconds: float) -> list[TimeSpan]
     return merged
 
 
-def split_long(span: TimeSpan, max_seconds: float, shortest: float = 1.0) -> Iterator[TimeSpan]:
-    """Pieces of at most ``max_seconds``, one after the other; the last one ends with the span.
+def split_long(span: TimeSpan, max_seconds: float) -> list[TimeSpan]:
+    """A segment in as few equal pieces as are no longer than ``max_seconds``; the last one ends with it.
 
-    Args:
-        span: A segment.
-        max_seconds: Of a piece.
-        shortest: A rest shorter than this many seconds is given to the piece before it.
+    Equal ones, since of 20.5 s in pieces of ten half a second would be left.
     """
-    start = span.start
-    while span.end - start > max_seconds + shortest:
-        yield TimeSpan(start, start + max_seconds)
-        start += max_seconds
-    yield TimeSpan(start, span.end)
+    count = max(1, math.ceil(span.seconds / max_seconds - 1e-9))
+    edges = [span.start + place * span.seconds / count for place in range(count)]
+    return [TimeSpan(start, end) for start, end in itertools.pairwise([*edges, span.end])]

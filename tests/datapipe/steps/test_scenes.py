@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,10 +162,13 @@ def test_a_short_rest_at_the_end_joins_the_segment_before_it():
     assert merge_short(spans_between([], 3.0), 10.0) == [TimeSpan(0, 3)]
 
 
-def test_pieces_end_with_their_segment():
-    assert list(split_long(TimeSpan(12, 34.5), 10)) == [TimeSpan(12, 22), TimeSpan(22, 32), TimeSpan(32, 34.5)]
-    assert list(split_long(TimeSpan(0, 20.5), 10)) == [TimeSpan(0, 10), TimeSpan(10, 20.5)], "no piece of half a second"
-    assert list(split_long(TimeSpan(3, 7), 10)) == [TimeSpan(3, 7)]
+def test_pieces_are_no_longer_than_allowed_and_end_with_their_segment():
+    assert split_long(TimeSpan(12, 36), 10) == [TimeSpan(12, 20), TimeSpan(20, 28), TimeSpan(28, 36)]
+    assert split_long(TimeSpan(0, 20), 10) == [TimeSpan(0, 10), TimeSpan(10, 20)]
+    assert split_long(TimeSpan(3, 7), 10) == [TimeSpan(3, 7)]
+    pieces = split_long(TimeSpan(0.3, 20.9), 10)
+    assert pieces[-1].end == 20.9
+    assert all(0 < piece.seconds <= 10 for piece in pieces)
 
 
 def test_segments_cover_the_film_to_its_last_fraction_of_a_second(cut_film):
@@ -173,7 +177,7 @@ def test_segments_cover_the_film_to_its_last_fraction_of_a_second(cut_film):
     assert [segment.start for segment in segments] == pytest.approx([0, 12, 20], abs=0.25)
     assert segments[0].start == 0
     assert segments[-1].end == probed.record.duration == pytest.approx(30.3)
-    assert all(one.end == other.start for one, other in zip(segments, segments[1:], strict=False))
+    assert all(one.end == other.start for one, other in itertools.pairwise(segments))
 
 
 def test_lengths_and_scenes_stay_with_their_own_video_in_whatever_order_and_one_bad_video_ends_nothing(tmp_path):
@@ -188,7 +192,9 @@ def test_lengths_and_scenes_stay_with_their_own_video_in_whatever_order_and_one_
     outcomes = list(SegmentVideo()([records[2], broken, records[0], records[1]]))
     assert [type(outcome) for outcome in outcomes] == [Kept, Kept, Failed, Kept, Kept, Kept, Kept]
     for record, (first, second) in zip(records, lengths.values(), strict=True):
-        own = [outcome.record for outcome in outcomes if isinstance(outcome, Kept) and outcome.record.video == record.id]
+        own = [
+            outcome.record for outcome in outcomes if isinstance(outcome, Kept) and outcome.record.video == record.id
+        ]
         assert [segment.end for segment in own] == pytest.approx([first, first + second], abs=0.25)
         assert {segment.duration for segment in own} == {record.duration}
 
