@@ -51,6 +51,7 @@ COMMANDS = {
     "synth": Command("longvt_plugins.commands.synth", "make a synthetic long-video world with known answers"),
     "template": Command("longvt_plugins.commands.template", "print the chat template of a model family"),
     "tool": Command("longvt_plugins.commands.tool", "run one tool on a video file, as a model would call it"),
+    "ui": Command("longvt_plugins.commands.ui", "serve a page to ask about videos on this machine"),
     "video": Command("longvt_plugins.commands.video", "look at a video file, or at the cache of decoded frames"),
 }
 
