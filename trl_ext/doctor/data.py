@@ -24,6 +24,8 @@ from longvt_plugins.video.library import VideoLibrary
 from trl_ext.doctor.finding import Finding, blocker, ok, warning
 from trl_ext.doctor.model import Loaded
 from trl_ext.doctor.recipe import Recipe
+from trl_ext.reward_choice import choose_rewards
+from trl_ext.scoring import function_name
 
 T = TypeVar("T")
 
@@ -57,7 +59,8 @@ def check_rows(recipe: Recipe, sample: int) -> tuple[list[Finding], float | None
         except ConfigError as error:
             found.append(blocker("rows", f"eval_rows: {error}", "docs/contracts.md tells what a row is"))
     windows = sum(row["video_segment"] is not None for row in rows)
-    if not windows and "time" in str(arguments.reward_funcs or arguments.reward_preset or "longvt"):
+    functions, _ = choose_rewards(arguments.reward_funcs, arguments.reward_preset)
+    if not windows and any(function_name(function).startswith("time_") for function in functions):
         found.append(
             warning(
                 "rows",

@@ -172,7 +172,7 @@ def check_images(recipe: Recipe, loaded: Loaded) -> Iterator[Finding]:
         text = processor.apply_chat_template([message], tokenize=False)
         inputs = processor(text=[text], images=[Image.new("RGB", size)], return_tensors="pt")
         tokens = int((inputs["input_ids"] == processor.tokenizer.convert_tokens_to_ids(processor.image_token)).sum())
-        expected = int(inputs["image_grid_thw"].prod()) // processor.image_processor.merge_size**2
+        expected = int(inputs["image_grid_thw"].prod()) // loaded.config.vision_config.spatial_merge_size**2
         counted = Ledger(processor, 0, 0).image_tokens(*size)
         if not tokens == expected == counted:
             yield blocker(

@@ -24,6 +24,7 @@ from trl_ext.environment import EnvironmentConfig
 
 if TYPE_CHECKING:
     from trl_ext.arguments import EnvironmentArguments
+from trl_ext.launching import refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _supervised(argv: Sequence[str]) -> Recipe:
     )
     *_, of_recipe, of_command = parsed
     script, training, model, data, *_ = parsed
-    grpo._refuse_unknown([*of_recipe, *of_command], (action.dest for action in parser._actions), replaced={})
+    refuse_unknown([*of_recipe, *of_command], parser, program="trl sft", replaced={})
     if not model.model_name_or_path:
         raise ConfigError("the recipe needs the key model_name_or_path: a checkpoint's folder or its name on the Hub")
     if not data.datasets and not script.dataset_name:
