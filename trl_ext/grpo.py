@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,10 @@ from longvt_plugins.chat_templates import FAMILIES
 from longvt_plugins.console import run_command
 from longvt_plugins.errors import ConfigError, MissingExtraError
 from longvt_plugins.judges.environment import judge_options_from_environment
-from longvt_plugins.registry import did_you_mean
 from longvt_plugins.synthetic import resolve_model
 from longvt_plugins.video.config import CACHE_VARIABLE
 from trl_ext.arguments import EnvironmentArguments
+from trl_ext.launching import launch_module, refuse_unknown
 from trl_ext.ledger import Ledger
 from trl_ext.model_setup import load_processor, suppress_media_tokens, warn_of_resizing
 from trl_ext.resume import last_checkpoint
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "longvt grpo"
 
-_REPLACED = {"dataset_name": "rows", "datasets": "rows", "dataset_config": "rows"}
+_REPLACED = dict.fromkeys(("dataset_name", "datasets", "dataset_config"), "the key rows names a file of rows")
 
 
 def make_parser() -> TrlParser:
@@ -68,14 +68,8 @@ def launch(argv: Sequence[str]) -> None:
     Raises:
         ConfigError: An unknown key, or one that makes no sense; nothing has been started then.
     """
-    argv = list(argv)
-    *_, of_recipe, of_command = _parse(argv)
-    from accelerate.commands.launch import launch_command, launch_command_parser
-    from trl.cli.accelerate_config import resolve_accelerate_config_argument
-
-    # --quiet: the process of the training tells its own error; the launcher's traceback would bury it.
-    options = ["--quiet", *resolve_accelerate_config_argument(of_recipe + of_command), "--module", "trl_ext.grpo"]
-    launch_command(launch_command_parser().parse_args([*options, *_without(argv, of_command)]))
+    *_, of_recipe, of_command = _parse(list(argv))
+    launch_module("trl_ext.grpo", argv, of_recipe, of_command)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -261,38 +255,13 @@ def _parse(argv: list[str]) -> tuple[EnvironmentArguments, GRPOConfig, ModelConf
     parser = make_parser()
     parsed: Any = parser.parse_args_and_config(argv, return_remaining_strings=True, separate_remaining_strings=True)
     *_, of_recipe, of_command = parsed
-    _refuse_unknown([*of_recipe, *of_command], (action.dest for action in parser._actions))
+    refuse_unknown([*of_recipe, *of_command], parser, program=PROGRAM, replaced=_REPLACED)
     arguments, training, model, of_recipe, of_command = parsed
     if not model.model_name_or_path:
         raise ConfigError("the recipe needs the key model_name_or_path: a checkpoint's folder or its name on the Hub")
     if training.eval_strategy != "no" and arguments.eval_rows is None:
         raise ConfigError("eval_strategy needs the key eval_rows: a file of rows to evaluate on")
     return arguments, training, model, of_recipe, of_command
-
-
-def _refuse_unknown(left: Iterable[str], known: Iterable[str], replaced: Mapping[str, str] = _REPLACED) -> None:
-    from accelerate.commands.launch import launch_command_parser
-
-    launcher = {action.dest for action in launch_command_parser()._actions} | {"accelerate_config", "config_file"}
-    names = [text.removeprefix("--").partition("=")[0].replace("-", "_") for text in left if text.startswith("--")]
-    for name in names:
-        if name in replaced:
-            raise ConfigError(f"{name} is a key of `trl grpo`; here the key {replaced[name]} names a file of rows")
-        if name not in launcher:
-            raise ConfigError(
-                f"no key {name!r}.{did_you_mean(name, [*known, *launcher])} `{PROGRAM} --help` lists them all."
-            )
-
-
-def _without(items: list[str], left_out: list[str]) -> list[str]:
-    """The items without those that were left over, which stand among them in the same order."""
-    rest, kept = list(left_out), []
-    for item in items:
-        if rest and item == rest[0]:
-            rest.pop(0)
-        else:
-            kept.append(item)
-    return kept
 
 
 if __name__ == "__main__":

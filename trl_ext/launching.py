@@ -2,7 +2,7 @@
 
 ::
 
-    refuse_unknown(left, parser, program="longvt sft", replaced={"dataset_name": "mixture"})
+    refuse_unknown(left, parser, program="longvt grpo", replaced={"dataset_name": "the key rows names a file"})
     launch_module("trl_ext.sft", argv, of_recipe, of_command)
 
 It parses no recipe: TRL's parser does.
@@ -52,7 +52,7 @@ def refuse_unknown(left: Iterable[str], parser: Any, *, program: str, replaced: 
     launcher = {action.dest for action in launch_command_parser()._actions} | {"accelerate_config", "config_file"}
     for name in (text.removeprefix("--").partition("=")[0].replace("-", "_") for text in left if text.startswith("--")):
         if name in replaced:
-            raise ConfigError(f"{name} is no key of {program}: {replaced[name]}")
+            raise ConfigError(f"{name} is a key of `{program.replace('longvt', 'trl')}`; here {replaced[name]}")
         if name not in launcher:
             raise ConfigError(
                 f"no key {name!r}.{did_you_mean(name, [*known, *launcher])} `{program} --help` lists them all."

@@ -21,10 +21,10 @@ from longvt_plugins.errors import ConfigError
 from longvt_plugins.synthetic import resolve_model
 from trl_ext import grpo
 from trl_ext.environment import EnvironmentConfig
+from trl_ext.launching import refuse_unknown
 
 if TYPE_CHECKING:
     from trl_ext.arguments import EnvironmentArguments
-from trl_ext.launching import refuse_unknown
 
 
 @dataclass(frozen=True)

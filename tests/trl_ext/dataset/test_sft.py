@@ -173,7 +173,10 @@ def test_faulty_conversations_are_refused_or_left_out_and_long_ones_are_left_out
     ("more", "told"),
     [
         (["--learning_rat", "1"], "no key 'learning_rat'. Did you mean 'learning_rate'"),
-        (["--dataset_name", "x"], "dataset_name is no key of longvt sft: name files under `datasets`, or a `mixture`"),
+        (
+            ["--dataset_name", "x"],
+            "dataset_name is a key of `trl sft`; here name files under `datasets`, or a `mixture`",
+        ),
         (["--eval_strategy", "steps"], "eval_strategy needs the key eval_mixture"),
         (["--chat_template_path", "gone.jinja"], "no chat template gone.jinja: `longvt template NAME > gone.jinja`"),
         (["--form", "reasoning"], "form is that of each conversation here"),
