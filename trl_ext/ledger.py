@@ -69,11 +69,14 @@ class Ledger:
         turns = max_calls + 2 if max_turns is None else min(max_turns, max_calls + 2)
         in_vain = (turns - 1) * calls_per_turn - max_calls
         # The first of them is told why, which the budget keeps room for.
-        left = self.max_completion_length - self.turn_tokens * turns - max(0, in_vain - 1) * REFUSED_TOKENS
+        refusals = max(0, in_vain - 1) * REFUSED_TOKENS
+        left = self.max_completion_length - self.turn_tokens * turns - refusals
         if left < REFUSAL_TOKENS * (max_calls + 2):
             raise ConfigError(
                 f"max_completion_length {self.max_completion_length} is too short for {max_calls} calls: "
-                f"{turns} turns of turn_tokens {self.turn_tokens} leave {left} tokens for the replies"
+                f"{turns} turns of turn_tokens {self.turn_tokens}"
+                + (f" and {refusals} tokens for refusals (calls_per_turn {calls_per_turn})" if refusals else "")
+                + f" leave {left} tokens for the replies"
             )
         return left
 
