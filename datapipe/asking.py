@@ -17,6 +17,7 @@ or guessed.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
@@ -82,7 +83,7 @@ async def ask(
         ChatReplyError: No reply fitted; the message tells the last one's faults.
         ChatError: As the backend raises it.
     """
-    schema = type_adapter(reply_type).json_schema()
+    schema = _schema(cast(Any, reply_type))
     asked = list(messages)
     fault = ""
     for _ in range(reasks + 1):
@@ -96,6 +97,11 @@ async def ask(
             fault = str(error)
         asked = [*messages, *_complaint(text, fault)]
     raise ChatReplyError(f"no reply of {reasks + 1} was a {reply_type.__name__}; the last: {fault}")
+
+
+@functools.lru_cache(maxsize=256)
+def _schema(reply_type: Any) -> dict[str, Any]:
+    return type_adapter(reply_type).json_schema()
 
 
 def read_reply(text: str, reply_type: type[T]) -> T:

@@ -265,18 +265,14 @@ class Runner:
                     break
                 batch.append(unit)
             while batch and not self._stopping.is_set():
-                texts = await thread.call(self._texts, batch)
                 try:
-                    results = await self._toolbox.in_thread(_process_some, planned, batch, texts)
+                    results = await self._toolbox.in_thread(_process_some, planned, batch)
                 except _BugAt as bug:
                     self._meet_bug(bug.error, planned, bug.key)
                     results = bug.results
                     batch = []
                 batch = batch[len(results) :]
                 await asyncio.gather(*(self._save(planned, result, thread) for result in results))
-
-    def _texts(self, units: Sequence[Unit]) -> list[str]:
-        return [self._store.placed([unit.data or ""], unit.video)[0] for unit in units]
 
     async def _save(self, planned: PlannedStep, result: UnitResult, thread: StoreThread) -> None:
         try:
@@ -359,8 +355,7 @@ class Runner:
         """What the step is given, and the ids of the records that it is made of."""
         wanted, what = record_type(type(planned.step)), f"record for step {planned.step.name!r}"
         if unit.data is not None:
-            (text,) = await thread.call(self._store.placed, [unit.data], unit.video)
-            return check_json(wanted, text, what), (unit.key,)
+            return check_json(wanted, unit.data, what), (unit.key,)
         texts = await thread.call(self._store.records, planned.upstream.step, unit.video)
         records = sorted((check_json(wanted, text, what) for text in texts), key=in_order)
         parents = tuple(record.id for record in records if isinstance(getattr(record, "id", None), str))
@@ -419,19 +414,19 @@ class _BugAt(Exception):
         self.results = results
 
 
-def _process_some(planned: PlannedStep, units: Sequence[Unit], texts: Sequence[str]) -> list[UnitResult]:
+def _process_some(planned: PlannedStep, units: Sequence[Unit]) -> list[UnitResult]:
     """The results of the first units, as many as are done in a moment."""
     wanted, what = record_type(type(planned.step)), f"record for step {planned.step.name!r}"
     results: list[UnitResult] = []
     until = time.monotonic() + QUICK_SECONDS
-    for unit, text in zip(units, texts, strict=True):
+    for unit in units:
         started = time.monotonic()
         if results and started > until:
             break
         known = unit.known
         attempt = known.attempt + 1 if known is not None and known.again else 0
         try:
-            record = check_json(wanted, text, what)
+            record = check_json(wanted, unit.data or "", what)
         except ConfigError as error:
             outcomes: Sequence[Outcome[Any]] = (failure(error),)
         else:

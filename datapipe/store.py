@@ -92,7 +92,8 @@ class Unit:
         key: Id of the record, or of the video.
         video: Id of the video.
         input: Digest of everything that it is made of.
-        data: JSON of the record; None for a video, whose records are read when their turn comes.
+        data: JSON of the record, with its file as it lies today; None for a video, whose records are read when their
+            turn comes.
         known: What was made of it, if anything.
     """
 
@@ -299,12 +300,18 @@ class Store:
         """
         if upstream.per == "record":
             rows = self._db.execute(
-                "SELECT id, video, digest, data FROM records WHERE step = ? AND id > ? ORDER BY id LIMIT ?",
+                "SELECT id, video, digest, data, path, subtitles_path FROM records LEFT JOIN videos USING (video)"
+                " WHERE step = ? AND id > ? ORDER BY id LIMIT ?",
                 (upstream.step, after, limit),
             ).fetchall()
             found = [
-                Unit(key, video, self._input([content], video, upstream.beside), data)
-                for key, video, content, data in rows
+                Unit(
+                    key,
+                    video,
+                    self._input([content], video, upstream.beside),
+                    data if path is None else _with_path(data, path, subtitles),
+                )
+                for key, video, content, data, path, subtitles in rows
             ]
         else:
             videos = self._db.execute(
@@ -319,18 +326,12 @@ class Store:
 
     def records(self, step: str, video: str) -> list[str]:
         """JSON of all records that a step made of a video, with its file as it lies today."""
-        rows = self._db.execute("SELECT data FROM records WHERE step = ? AND video = ? ORDER BY id", (step, video))
-        return self.placed([data for (data,) in rows], video)
-
-    def placed(self, texts: Sequence[str], video: str) -> list[str]:
-        """JSON of records of a video, with its file as it lies today.
-
-        Args:
-            texts: As they were saved.
-            video: Its id.
-        """
-        row = self._db.execute("SELECT path, subtitles_path FROM videos WHERE video = ?", (video,)).fetchone()
-        return list(texts) if row is None else [_with_path(text, row[0], row[1]) for text in texts]
+        rows = self._db.execute(
+            "SELECT data, path, subtitles_path FROM records LEFT JOIN videos USING (video)"
+            " WHERE step = ? AND video = ? ORDER BY id",
+            (step, video),
+        )
+        return [data if path is None else _with_path(data, path, subtitles) for data, path, subtitles in rows]
 
     def save(self, results: Sequence[UnitResult], *, spent: float | None = None) -> None:
         """Writes the outcomes of units, all of them or, where the disk is full, none.
