@@ -40,7 +40,7 @@ PER_FILE = 256
 """Conversations of one file: what a stopped run may have to do again."""
 
 BYTES_PER_PIXEL = 0.75
-"""Of a JPEG as written here; a quarter of the pixels, as :class:`~longvt_plugins.video.config.VideoConfig` has it."""
+"""Of a JPEG as written here; frames of a film (Big Buck Bunny at 280x168) took 0.70."""
 
 RESERVE = 2**30
 """Bytes that are left free on the disk."""

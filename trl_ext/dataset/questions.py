@@ -98,20 +98,21 @@ def _of_verl(record: Mapping[str, Any], path: Path, number: int, seen: set[str],
     if not isinstance(extra, dict) or not isinstance(reward, dict):
         raise DataFault("schema", where, "extra_info and reward_model must be objects")
     index = extra.get("index")
-    name = f"{path.stem}-{number if index is None else index}"
+    name = str(extra.get("id") or f"{path.stem}-{number if index is None else index}")
     if name in seen:
         name = f"{name}-row{number}"
     seen.add(name)
     truth: Any = reward.get("ground_truth", extra.get("answer"))
     interval = isinstance(truth, list | tuple) and len(truth) == 2
+    options = extra.get("options") or None
     return {
         "id": name,
         "videos": _videos(record, where),
-        "kind": "grounding" if interval else "open",
+        "kind": "grounding" if interval else "choice" if options else "open",
         "question": extra.get("question") or _asked(record, where),
         "answer": f"[{truth[0]}, {truth[1]}]" if interval else truth,
         "video_segment": extra.get("video_segment") or (list(truth) if interval else None),
-        "options": extra.get("options"),
+        "options": options,
         "source": source_of(path) or record.get("data_source") or path.stem,
     }
 

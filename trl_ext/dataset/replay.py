@@ -102,12 +102,15 @@ class Replayer:
         self._check(environment)
         system = system_message(self._form(conversation), prompts_dir=self.config.prompts_dir)
         messages: list[Message] = [system, {"role": "user", "content": opening}]
-        asked = False
+        asked, turns = False, 0
         waiting: list[Any] = []
         for message in conversation.messages:
             if message["role"] == "assistant":
                 messages.append(message)
                 waiting = list(message.get("tool_calls", ()))
+                # What a trainer would tell the environment, which refuses calls of the last turn.
+                turns += 1
+                environment.progress.turn = turns
             elif message["role"] == "tool":
                 call = waiting.pop(0)["function"]
                 content = self._reply(environment, call, message, conversation.id)

@@ -40,6 +40,13 @@ def test_an_interval_as_answer_is_a_grounding_row_and_the_prompt_may_hold_the_qu
     assert (first["id"], second["id"]) == ("time-3", "time-3-row2")  # An index that is given twice.
 
 
+def test_a_row_with_an_id_and_options_keeps_them(tmp_path, media):
+    extra = {**verl_row()["extra_info"], "id": "clip-7", "options": ["red", "blue"]}
+    (tmp_path / "rl.jsonl").write_text(json.dumps(verl_row(extra_info=extra)) + "\n")
+    (row,) = read_questions(tmp_path / "rl.jsonl", MediaFolder(media))
+    assert (row["id"], row["kind"], row["options"]) == ("clip-7", "choice", ["red", "blue"])
+
+
 def test_grpo_trains_on_published_questions_whose_videos_lie_beside_them(media):
     path = media / "longvt_rl_selfqa_1k6.parquet"
     pq.write_table(pa.Table.from_pylist([verl_row(0)]), path)
