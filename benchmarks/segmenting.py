@@ -24,9 +24,12 @@ from typing import Any
 
 from segmenting_film import CutFilm, footage_folder, recall_and_precision, write_film
 
+# Another script here has the name of the package: this folder must not be searched for it.
+sys.path = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
+
 RENDERED_SECONDS, REPEATS_OF_FILM = 360, 10
 QUICK_SECONDS = 40
-SEED = 20
+SEED = 21
 """Of the footage; the thresholds were tuned on ``drawn`` films of seed 1."""
 
 PASSES = ("fused", "fused_overview", "longvt")
@@ -89,7 +92,6 @@ def _in_process(name: str, film: CutFilm) -> dict[str, Any]:
 
 def _one(name: str, path: str, seconds: float) -> dict[str, Any]:
     """One pass over the film; libraries are loaded before the clock starts."""
-    import resource
     import time
 
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -113,7 +115,13 @@ def _one(name: str, path: str, seconds: float) -> dict[str, Any]:
         signals = read_signals(path, duration=seconds, overview=OVERVIEW if name == "fused_overview" else None)
         cuts = find_cuts(signals)
     spent = time.process_time() - start
-    return {"cuts": cuts, "cpu_seconds": spent, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {"cuts": cuts, "cpu_seconds": spent, "peak_mb": _peak_mb()}
+
+
+def _peak_mb() -> float:
+    """The most memory of this process; getrusage would tell that of the one which started it, if that had more."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
 
 
 def main() -> None:

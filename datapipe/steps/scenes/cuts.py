@@ -47,8 +47,8 @@ class CutRule:
     min_change: float = 15.0
     contrast: float = 3.0
     min_lasting: float = 0.5
-    min_gradual: float = 14.0
-    gradual_contrast: float = 2.2
+    min_gradual: float = 26.0
+    gradual_contrast: float = 2.6
     dark: float = 24.0
     min_gap: float = 0.6
 
