@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from datapipe.recipe import Recipe, read_recipe
+from datapipe.workdir import open_stores
 from longvt_plugins.testing import plugin_manager
 from longvt_plugins.testing_server import Reply, ScriptedChatServer, asked_text, assistant
 
@@ -96,3 +97,15 @@ def start_run(recipe: Path, work: Path, site: Path, *flags: str) -> subprocess.P
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])}
     command = [sys.executable, "-m", "datapipe.cli", "run", str(recipe), "--work-dir", str(work), *flags]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def contents(work: Path) -> dict[str, list[Any]]:
+    """All that a run has made, without how long it took."""
+    found: dict[str, list[Any]] = {}
+    for store in open_stores(work):
+        for step in store.steps():
+            records = [{**record, "provenance": None} for record in store.kept(step)]
+            found.setdefault(step, []).extend(
+                [*records, *store.rejected(step, "dropped"), *store.rejected(step, "failed")]
+            )
+    return {step: sorted(entries, key=json.dumps) for step, entries in found.items()}

@@ -25,7 +25,7 @@ from longvt_plugins.testing import plugin_manager
 from longvt_plugins.testing_server import ScriptedChatServer, asked_text, assistant, failure, slow
 
 from . import pipeline_steps
-from .conftest import reply_to, write_numbers
+from .conftest import contents, reply_to, write_numbers
 
 
 class Notes(Silence):
@@ -45,18 +45,6 @@ def kept(work: Path, step: str) -> dict[str, int]:
     for store in stores:
         store.close()
     return found
-
-
-def contents(work: Path) -> dict[str, list[Any]]:
-    """All that a run has made, without how long it took."""
-    found: dict[str, list[Any]] = {}
-    for store in open_stores(work):
-        for step in store.steps():
-            records = [{**record, "provenance": None} for record in store.kept(step)]
-            found.setdefault(step, []).extend(
-                [*records, *store.rejected(step, "dropped"), *store.rejected(step, "failed")]
-            )
-    return {step: sorted(entries, key=json.dumps) for step, entries in found.items()}
 
 
 def test_records_go_through_all_steps_and_say_where_they_come_from(server, recipe_for, numbers_steps, tmp_path):
