@@ -5,8 +5,8 @@ Captions are a JSON line each, beside the video (``talk.captions.jsonl`` beside 
     {"start": 0.0, "end": 9.6, "caption": "A red car leaves the yard."}
 
 or in one file for many videos, ``search_captions:captions=/data/kept.jsonl``, where each line also says whose it is:
-``"path"``, or ``"video"``, is the file, its name or the end of its path. What ``datapipe`` keeps of its captions is such
-a file: the caption may be called ``"text"``, and other keys are passed over. Nothing is made here: a video without
+``"path"``, or ``"video"``, is the file, its name or the end of its path. What ``datapipe`` keeps of captions is such a
+file: the caption may be called ``"text"``, and other keys are passed over. Nothing is made here: a video without
 captions cannot be searched.
 """
 

@@ -15,7 +15,9 @@ SPECIFICATIONS = {
     "crop_video_fps": "crop_video:fps",
     "get_frames": "get_frames",
     "search_captions": "search_captions",
+    "search_frames": "search_frames:model=m",
     "search_subtitles": "search_subtitles",
+    "transcribe": "transcribe:model=m",
     "zoom_region": "zoom_region",
 }
 
