@@ -66,7 +66,8 @@ class Encoder:
     def text(self, text: str) -> Vectors:
         """A text as a vector of length 1."""
         inputs = self._processor(text=[text], padding="max_length", truncation=True, return_tensors="pt")
-        return self._vectors(self._model.get_text_features, inputs)[0]
+        vector: Vectors = self._vectors(self._model.get_text_features, inputs)[0]
+        return vector
 
     def images(self, images: list[Any]) -> Vectors:
         """Pictures as vectors of length 1, ``[n, width]``."""
@@ -79,8 +80,9 @@ class Encoder:
             features = tower(**inputs.to(self._model.device))
         # Of transformers 5 a structure, before it the tensor itself.
         features = getattr(features, "pooler_output", features)
-        vectors: Vectors = features.float().cpu().numpy()
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+        vectors = features.float().cpu().numpy()
+        unit: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+        return unit
 
 
 @functools.lru_cache(maxsize=1)
