@@ -13,7 +13,7 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 EXAMPLES = [
     *("longvt_plugins.budget", "longvt_plugins.plugins", "longvt_plugins.prompts", "longvt_plugins.registry"),
-    *("longvt_plugins.temporal", "longvt_plugins.types", "longvt_plugins.video.sampling", "datapipe.records"),
+    *("longvt_plugins.temporal", "longvt_plugins.types", "longvt_plugins.video.sampling", "datapipe.records.outcome"),
 ]
 
 
