@@ -15,7 +15,6 @@ while it is written.
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import logging
 import math
@@ -23,25 +22,22 @@ import random
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from longvt_plugins.chat.backend import Completion
 from longvt_plugins.chat.cache import FORMAT, ResponseCache
-from longvt_plugins.chat.config import NO_KEY, ChatConfig
+from longvt_plugins.chat.config import ChatConfig
 from longvt_plugins.chat.dialect import Dialect, response_format
 from longvt_plugins.chat.limits import SYSTEM_CLOCK, Clock, Place, limits_of
-from longvt_plugins.chat.stream import Hear, ReplyStream, listening, tap_reply
+from longvt_plugins.chat.stream import Hear
+from longvt_plugins.chat.transport import OVERLOADED, Connection, TryFailed
 from longvt_plugins.chat.usage import ChatHealth, ChatUsage, CostBudget, Meter
 from longvt_plugins.chat.wire import (
     Reply,
     UnreadableReply,
-    error_body,
-    error_text,
     estimate_tokens,
     fingerprint,
     has_images,
-    one_line,
     read_reply,
     to_wire,
 )
@@ -49,16 +45,9 @@ from longvt_plugins.errors import (
     ChatError,
     ChatReplyError,
     ChatRequestError,
-    ChatUnavailableError,
     ConfigError,
 )
 from longvt_plugins.types import Message, text_of
-
-if TYPE_CHECKING:
-    from ssl import SSLContext
-
-    from httpx2 import Response
-    from openai import AsyncOpenAI
 
 logger = logging.getLogger(__name__)
 
@@ -70,33 +59,6 @@ _TELL_WAITS_FROM_SECONDS = 30.0
 
 _FIRST_EXPECTED_TOKENS = 256.0
 _NEWS_SHARE = 0.1
-_JSON: Any = {"headers": {"content-type": "application/json"}}
-_OWN_FAULTS = (400, 413, 422)
-"""Refusals of one request, which say nothing about the server."""
-
-
-class _TryFailed(Exception):
-    """One try brought nothing."""
-
-    def __init__(
-        self,
-        reason: str,
-        kind: type[ChatError] = ChatUnavailableError,
-        *,
-        again: bool = True,
-        is_servers: bool = True,
-        status: int | None = None,
-        retry_after: float | None = None,
-        detail: str = "",
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.kind = kind
-        self.again = again
-        self.is_servers = is_servers
-        self.status = status
-        self.retry_after = retry_after
-        self.detail = detail
 
 
 @dataclass(eq=False)
@@ -111,7 +73,7 @@ class _Flight:
 class _Loop:
     """What belongs to one event loop."""
 
-    api: AsyncOpenAI
+    server: Connection
     flights: dict[bytes, _Flight] = field(default_factory=dict)
 
 
@@ -274,7 +236,7 @@ class ChatClient:
         with self._loops_lock:
             own = self._loops.pop(asyncio.get_running_loop(), None)
         if own is not None:
-            await own.api.close()
+            await own.server.close()
         if self._cache is not None:
             self._cache.close()
 
@@ -374,7 +336,7 @@ class ChatClient:
                     self._meter.count(requests=1, retries=int(tries > 1))
                     try:
                         reply = await self._try(body, left, place, hear)
-                    except _TryFailed as error:
+                    except TryFailed as error:
                         failed = error
                     else:
                         self._dialect.accepted(sent)
@@ -386,7 +348,7 @@ class ChatClient:
             if hear is not None:
                 hear(None)
 
-    async def _wait_or_give_up(self, failed: _TryFailed, tries: int, started: float) -> None:
+    async def _wait_or_give_up(self, failed: TryFailed, tries: int, started: float) -> None:
         if failed.is_servers:
             self._meter.failed_try(failed.reason)
         if failed.status == 429:
@@ -408,66 +370,32 @@ class ChatClient:
         raise failed.kind(message, failed.status) if failed.kind is ChatRequestError else failed.kind(message)
 
     async def _try(self, body: bytes, seconds_left: float, place: Place, hear: Hear | None) -> Reply:
-        import httpx2
-        from openai import APIConnectionError, APIStatusError
-
-        heard = None if hear is None else ReplyStream(hear)
+        server = self._own_loop().server
         try:
-            async with asyncio.timeout(min(self.config.timeout, max(seconds_left, 0.001))):
-                # The body is written before, in a thread; the library would write it in the event loop.
-                with listening(heard):
-                    response = await self._own_loop().api.post(
-                        "/chat/completions", cast_to=httpx2.Response, content=body, options=_JSON
-                    )
-        except TimeoutError:
-            whole = self.config.timeout <= seconds_left
-            limit = f"{self.config.timeout:g} s" if whole else f"total_timeout ({self.config.total_timeout:g} s)"
-            raise _TryFailed(f"no reply within {limit}") from None
-        except APIStatusError as error:
-            raise self._refusal(error.response, error.response.content, place) from None
-        except (APIConnectionError, httpx2.TransportError) as error:
-            cause = error.__cause__ or error
-            raise _TryFailed(f"no connection: {self._hidden(str(cause) or type(cause).__name__)}") from None
-        except httpx2.InvalidURL as error:
-            raise _TryFailed(f"no address: {self._hidden(str(error))}", ChatRequestError, again=False) from None
-        except UnreadableReply as error:
-            raise _TryFailed(error.reason, ChatReplyError, again=error.again) from None
+            data = await server.post(body, seconds_left, hear)
+        except TryFailed as error:
+            if error.status in OVERLOADED and self._limits.overloaded(place, error.retry_after):
+                self._tell_overload(error)
+            raise
         try:
-            reply = read_reply(heard.body() if heard is not None and heard.has_begun else response.content)
+            reply = read_reply(data)
         except UnreadableReply as error:
             self._pay(*error.usage)
-            raise _TryFailed(
-                self._hidden(error.reason), ChatReplyError, again=error.again, is_servers=error.again
-            ) from None
+            reason = server.without_secrets(error.reason)
+            raise TryFailed(reason, ChatReplyError, again=error.again, is_servers=error.again) from None
         self._limits.served()
         self._meter.well()
         return reply
 
-    def _refusal(self, response: Response, data: bytes, place: Place) -> _TryFailed:
-        status = response.status_code
-        said = "it redirects, which is not followed" if response.is_redirect else error_text(data)
-        retry_after = _retry_after(response.headers, data, self._clock)
-        if status in (429, 503) and self._limits.overloaded(place, retry_after):
-            long = retry_after is not None and retry_after >= _TELL_WAITS_FROM_SECONDS
-            wait = "" if retry_after is None else f", after a wait of {retry_after:.0f} s"
-            logger.log(
-                logging.WARNING if long else logging.INFO,
-                "chat server %s is overloaded (HTTP %d): at most %d requests at once from now on%s",
-                self.config.server,
-                status,
-                self._limits.window,
-                wait,
-            )
-        passes = status in (408, 409, 429) or status >= 500
-        return _TryFailed(
-            f"HTTP {status}: {self._hidden(said)}",
-            ChatUnavailableError if passes else ChatRequestError,
-            # Waiting does not fill an empty account.
-            again=passes and error_body(data).get("code") != "insufficient_quota",
-            is_servers=status not in _OWN_FAULTS,
-            status=status,
-            retry_after=retry_after,
-            detail=self._without_key(said),
+    def _tell_overload(self, failed: TryFailed) -> None:
+        wait = "" if failed.retry_after is None else f", after a wait of {failed.retry_after:.0f} s"
+        logger.log(
+            logging.WARNING if (failed.retry_after or 0.0) >= _TELL_WAITS_FROM_SECONDS else logging.INFO,
+            "chat server %s is overloaded (HTTP %d): at most %d requests at once from now on%s",
+            self.config.server,
+            failed.status,
+            self._limits.window,
+            wait,
         )
 
     def _completion(
@@ -510,47 +438,12 @@ class ChatClient:
             if own is None:
                 for closed in [earlier for earlier in self._loops if earlier.is_closed()]:
                     del self._loops[closed]
-                own = self._loops[loop] = _Loop(self._connect())
+                own = self._loops[loop] = _Loop(Connection(self.config, self._clock))
             return own
-
-    def _connect(self) -> AsyncOpenAI:
-        """The library's client, which neither repeats a request nor waits by itself: that is done here."""
-        import httpx2
-        from openai import AsyncOpenAI
-
-        from longvt_plugins.chat.bounded import bound_reply
-
-        http = httpx2.AsyncClient(
-            # A packed reply could unpack to any size.
-            headers={"accept-encoding": "identity"},
-            timeout=None,
-            verify=_tls(),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self.config.concurrency),
-            event_hooks={"response": [bound_reply, tap_reply]},
-        )
-        return AsyncOpenAI(
-            base_url=self.config.server, api_key=self.config.api_key, max_retries=0, timeout=None, http_client=http
-        )
-
-    def _hidden(self, text: str) -> str:
-        """One line of a text from outside."""
-        return one_line(self._without_key(text))
-
-    def _without_key(self, text: str) -> str:
-        """A text without the key, which some servers repeat."""
-        return text if self.config.api_key == NO_KEY else text.replace(self.config.api_key, "[api_key]")
 
     def _told(self, reason: str, tries: int) -> str:
         times = "1 try" if tries == 1 else f"{tries} tries"
         return f"chat server {self.config.server}, model {self.config.model!r}: {reason} ({times})"
-
-
-@functools.cache
-def _tls() -> SSLContext:
-    """Which certificates are trusted: read once, since that takes as long as hundreds of requests."""
-    import httpx2
-
-    return httpx2.create_ssl_context()
 
 
 async def _in_thread_if(is_large: bool, function: Callable[..., Any], *args: Any) -> Any:
@@ -574,30 +467,3 @@ def _from_cache(kept: Mapping[str, Any], seconds: float) -> Completion | None:
     if any(name not in kept for name in _KEPT) or not isinstance(kept["message"], dict):
         return None
     return Completion(**{name: kept[name] for name in _KEPT}, cached=True, seconds=seconds)
-
-
-def _retry_after(headers: Mapping[str, str], data: bytes, clock: Clock) -> float | None:
-    """Seconds that a server asks to wait: OpenAI in milliseconds, most in seconds or as a date, Gemini in the body."""
-    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
-        return milliseconds / 1000
-    if header := headers.get("retry-after"):
-        if (seconds := _number(header)) is not None:
-            return seconds
-        try:
-            return max(parsedate_to_datetime(header).timestamp() - clock.wall(), 0.0)
-        except (ValueError, OverflowError):
-            return None
-    details = error_body(data).get("details")
-    for detail in details if isinstance(details, list) else ():
-        delay = detail.get("retryDelay") if isinstance(detail, dict) else None
-        if isinstance(delay, str) and delay.endswith("s"):
-            return _number(delay[:-1])
-    return None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        seconds = float(text or "")
-    except ValueError:
-        return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
