@@ -9,7 +9,7 @@
 # The first that runs and is new enough.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
-EXTRAS := ui,docs,train,eval,curate,readers,dev
+EXTRAS := all,docs,dev
 # More processes are faster where there are cores and about 1.5 GB of memory for each.
 WORKERS ?= 2
 
