@@ -86,7 +86,7 @@ async def ask(
     schema = _schema(cast(Any, reply_type))
     asked = list(messages)
     fault = ""
-    for _ in range(reasks + 1):
+    for number in range(1, reasks + 2):
         completion = await chat.complete(asked, max_tokens=max_tokens, temperature=temperature, response_schema=schema)
         text = text_of(completion.message)
         try:
@@ -95,7 +95,7 @@ async def ask(
             return read_reply(text, reply_type)
         except ValueError as error:
             fault = str(error)
-        asked = [*messages, *_complaint(text, fault)]
+        asked = [*messages, *_complaint(text, fault, number, reasks + 1)]
     raise ChatReplyError(f"no reply of {reasks + 1} was a {reply_type.__name__}; the last: {fault}")
 
 
@@ -130,11 +130,17 @@ def read_reply(text: str, reply_type: type[T]) -> T:
         raise ValueError(faults_of(error)[:_FAULTS]) from None
 
 
-def _complaint(text: str, fault: str) -> list[Message]:
-    """Only the last reply is shown again, so that the conversation does not grow with every try."""
+def _complaint(text: str, fault: str, number: int, most: int) -> list[Message]:
+    """Only the last reply is shown again, so that the conversation does not grow with every try.
+
+    The tries are counted, since an equal request would get the equal reply, from the model or from the cache.
+    """
     return [
         {"role": "assistant", "content": text[:_QUOTED] or "(nothing)"},
-        {"role": "user", "content": f"This reply cannot be used: {fault}. Reply with the JSON object alone."},
+        {
+            "role": "user",
+            "content": f"Try {number} of {most} cannot be used: {fault}. Reply with the JSON object alone.",
+        },
     ]
 
 

@@ -156,7 +156,7 @@ def test_replies_that_are_not_json_are_asked_for_again_and_nothing_is_lost(recip
     with ScriptedChatServer(every_third_is_broken) as server:
         recipe = recipe_for(server.base_url, count=60)
         assert run_recipe(recipe, work, steps=numbers_steps).stopped is None
-        assert any("cannot be used: it is not JSON" in asked_text(request) for request in server.requests)
+        assert any("of 4 cannot be used: it is not JSON" in asked_text(request) for request in server.requests)
         (store,) = open_stores(work)
         counts = store.counts("ask_double")
         assert (counts.kept + counts.failed, counts.dropped) == (40, 0)
