@@ -239,6 +239,7 @@ def run_memory(records: int, folder: Path) -> dict[str, Any]:
     every = max(1, len(watch.samples) // 20)
     return {
         "seconds": timer.seconds,
+        "store_mb": sum(file.stat().st_size for file in (folder / "work").rglob("*") if file.is_file()) / 1e6,
         "peak_mb": peak_megabytes(),
         "early_mb": max(early),
         "late_mb": max(late),
