@@ -14,6 +14,7 @@ A vLLM in each process, and transformers with whole weights, are right as they a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,6 +68,14 @@ def generate_alone(trainer: Any) -> None:
         # Without a communicator: weights go through the first process alone.
         url = generation.server_base_url or f"http://{generation.server_host}:{generation.server_port}"
         client = VLLMClient(base_url=url, connection_timeout=generation.server_timeout)
+    send_weights = generation.sync_weights
+
+    def sync_weights() -> None:
+        send_weights()
+        # The first process sends them; nobody may ask before they have arrived.
+        generation.accelerator.wait_for_everyone()
+
+    generation.sync_weights = sync_weights
     generation.generate = OwnTurns(generation, client)
 
 
@@ -94,8 +103,6 @@ class OwnTurns:
         Returns:
             Prompts, completions, log-probabilities and the tokens that these are of.
         """
-        import contextlib
-
         own = self._generation
         features = None
         if images is not None and any(images):

@@ -61,6 +61,7 @@ def test_the_cheapest_recipe_runs(run, workplace):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("name", SUPERVISED)
 def test_a_supervised_recipe_runs(run, workplace, name, processes):
@@ -69,6 +70,7 @@ def test_a_supervised_recipe_runs(run, workplace, name, processes):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("name", RL)
 def test_a_recipe_of_rl_runs(run, workplace, name, processes):
@@ -81,6 +83,7 @@ def test_a_recipe_of_rl_runs(run, workplace, name, processes):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_an_adapter_is_merged_for_the_next_stage(run, workplace):
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
