@@ -4,7 +4,8 @@
 
     python benchmarks/train_step.py --shape qwen2_5_vl_7b --json step.json    # one GPU with 141 GB
     python benchmarks/train_step.py --shape qwen2_5_vl_7b --train full
-    torchrun --nproc-per-node 2 benchmarks/train_step.py --shape qwen3_vl_2b --train full --fsdp
+    accelerate launch --config_file benchmarks/fsdp2_two_gpus.yaml benchmarks/train_step.py \
+        --shape qwen3_vl_2b --train full --stages grpo                       # FSDP2; not run yet
     python benchmarks/train_step.py --quick                                   # the tiny agent on a CPU
 
 The model has the true shape and random weights, so it calls no tool of its own accord: the tokens of two
@@ -382,11 +383,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--overview-frames", type=int)
     parser.add_argument("--crop-frames", type=int)
     parser.add_argument("--steps", type=int, help="updates; the last one is reported")
-    parser.add_argument("--fsdp", action="store_true", help="FSDP2, one process a GPU")
     parser.add_argument("--quick", action="store_true", help="the tiny agent, few frames, a CPU will do")
     parser.add_argument("--json", type=Path, help="file for every figure")
     options = parser.parse_args(argv)
     options.processes = int(os.environ.get("WORLD_SIZE", "1"))
+    options.fsdp = os.environ.get("ACCELERATE_USE_FSDP") == "true"  # as accelerate launch says
     if options.quick:
         options.shape = "tiny"
     if not options.quick and not torch.cuda.is_available():
@@ -402,12 +403,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "shape": options.shape, "train": options.train, "weights": "the tiny agent" if options.quick else "random",
         "tool calls": "forced", "rollouts": sizes.rollouts, "overview_frames": sizes.overview_frames,
         "crop_frames": sizes.crop_frames, "vision_cache_mb": options.vision_cache_mb, "processes": options.processes,
+        "sharding": "FSDP2" if options.fsdp else None,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu", "torch": torch.__version__,
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="train-step-") as name:
         folder = Path(name)
         write_stamped_video(folder / "video.mp4", sizes.video_seconds, fps=4, size=sizes.video_size, gop=100)
         for stage in options.stages:
+            torch.manual_seed(0)  # every process makes the same weights
             model, processor = make_model(options.shape, options.train, device)
             figures["parameters"] = sum(parameter.numel() for parameter in model.parameters())
             run = grpo_step if stage == "grpo" else sft_step
@@ -417,7 +420,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 torch.cuda.empty_cache()
     if "grpo" in figures:
         figures |= {key: figures["grpo"][key] for key in ("env_reward_share", "peak_gb")}
-    if options.json is not None:
+    if options.json is not None and os.environ.get("RANK", "0") == "0":
         options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     _print(figures)
     return 0
