@@ -175,11 +175,11 @@ def collect(
         questions, traces = _Questions(known, tests), _Traces()
         for store in stores:
             for record in store.kept(name):
-                if not isinstance(record, dict):
-                    continue
+                if not (isinstance(record, dict) and "question" in record):
+                    break  # The records of a step are of one kind, and there may be a million captions.
                 if "messages" in record:
                     traces.add(record)
-                elif "question" in record:
+                else:
                     questions.add(record)
             questions.count_leaks(store, name)
         if questions.figures.count or questions.figures.blind:

@@ -98,7 +98,7 @@ class GenerateIMCoTT(ContextStep[QAPair, Trace]):
             raise ConfigError(f"samples must be at least 1, not {self.samples}")
         if self.rounds is not None and self.rounds < 1:
             raise ConfigError(f"rounds must be at least 1, not {self.rounds}")
-        if self.plan and "crop_video" not in self.tools:
+        if self.plan and "crop_video" not in [name.partition(":")[0] for name in self.tools]:
             raise ConfigError("plan: the window that is planned is shown by crop_video, which is not among the tools")
 
     async def work(self, record: QAPair, context: StepContext) -> list[Outcome[Trace]]:

@@ -22,29 +22,25 @@ ANSWER_REWARD = "answer_reward"
 
 def qa_row(pair: QAPair) -> Row:
     """A question as a training row."""
-    return {
-        "id": pair.id,
-        "videos": {VIDEO_NAME: pair.path},
-        "kind": pair.kind,
-        "question": pair.question,
-        "answer": pair.answer,
-        "video_segment": [pair.start, pair.end],
-        "options": list(pair.options) if pair.options is not None else None,
-        "source": f"{SOURCE}/{pair.question_type}" if pair.question_type else SOURCE,
-    }
+    source = f"{SOURCE}/{pair.question_type}" if pair.question_type else SOURCE
+    return _row(pair, pair.id, pair.answer, source)
 
 
 def trace_row(trace: Trace) -> Row:
     """The question that a trace answers, as a training row."""
+    return _row(trace, trace.qa, trace.reference_answer, SOURCE)
+
+
+def _row(record: QAPair | Trace, row_id: str, answer: str, source: str) -> Row:
     return {
-        "id": trace.qa,
-        "videos": {VIDEO_NAME: trace.path},
-        "kind": trace.kind,
-        "question": trace.question,
-        "answer": trace.reference_answer,
-        "video_segment": [trace.start, trace.end],
-        "options": list(trace.options) if trace.options is not None else None,
-        "source": SOURCE,
+        "id": row_id,
+        "videos": {VIDEO_NAME: record.path},
+        "kind": record.kind,
+        "question": record.question,
+        "answer": answer,
+        "video_segment": [record.start, record.end],
+        "options": list(record.options) if record.options is not None else None,
+        "source": source,
     }
 
 

@@ -42,6 +42,7 @@ class SegmentVideo(Step[VideoRecord, Segment]):
         min_seconds: Shorter segments are merged with what follows them (LongVT, 10 s).
         overview: Frames that ``fused`` keeps on its way, at most two frames late.
         overview_dir: Where these are written, as ``<video>/<second>.jpg``.
+        time_limit: Seconds that ``fused`` may take for a video; None is no limit.
     """
 
     name, version = "segment", 1
@@ -51,6 +52,7 @@ class SegmentVideo(Step[VideoRecord, Segment]):
     min_seconds: float = 10.0
     overview: FrameSampling | None = None
     overview_dir: Path | None = None
+    time_limit: float | None = None
 
     def __post_init__(self) -> None:
         if self.detector != "fused":
@@ -67,7 +69,9 @@ class SegmentVideo(Step[VideoRecord, Segment]):
         if record.duration <= 0:
             return [Dropped("video without length")]
         if self.detector == "fused":
-            signals = read_signals(record.path, duration=record.duration, overview=self.overview)
+            signals = read_signals(
+                record.path, duration=record.duration, overview=self.overview, time_limit=self.time_limit
+            )
             cuts = find_cuts(signals, self.rule)
             self._keep(record, signals.overview)
         else:

@@ -17,7 +17,9 @@ from datapipe.workdir import open_stores, planned_steps
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.rollouts import read_rollouts
 from longvt_plugins.rows import read_rows
+from longvt_plugins.testing import plugin_manager
 from longvt_plugins.transcript import parse_transcript
+from trl_ext.dataset import rollouts_to_sft, write_sft
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -55,6 +57,12 @@ def test_every_step_makes_something_and_nothing_fails(figures):
     assert [step.name for step in figures.steps if not step.counts.kept] == []
 
 
+def test_a_run_again_works_on_nothing_dropped_records_included(work_dir, stores):
+    again = load_recipe(RECIPES / "curate_synthetic.yaml", {})
+    again = replace(again, source=replace(again.source, videos=2, seed=212))
+    assert sum(run_recipe(again, work_dir).worked.values()) == 0
+
+
 def test_questions_are_those_that_the_videos_answer(stores, work_dir, figures):
     truth = {row["videos"]["video_1.mp4"]: row for row in read_rows(work_dir / "world" / "train.parquet")}
     pairs = kept(stores, "filter_vlm")
@@ -84,7 +92,10 @@ def test_its_files_are_those_that_training_reads(run, work_dir, tmp_path):
     rows = read_rows(tmp_path / "data" / "rl.parquet")
     assert len(rows) == 2
     assert all(Path(file).is_file() for row in rows for file in row["videos"].values())
-    assert read_rollouts(tmp_path / "data" / "rft.parquet")[0].answer
+    rollouts = read_rollouts(tmp_path / "data" / "rft.parquet")
+    assert rollouts[0].answer
+    schemas = [tool.schema for tool in plugin_manager().select_tools(("crop_video",))]
+    assert write_sft(tmp_path / "sft.parquet", rollouts_to_sft(rollouts, schemas)) == len(rollouts), "as the demo does"
 
 
 def test_the_report_counts_yield_types_lengths_and_overlap(work_dir, stores, figures):

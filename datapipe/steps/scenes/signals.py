@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from longvt_plugins.errors import DamagedVideoError
 from longvt_plugins.types import TimeSpan
-from longvt_plugins.video.container import open_container, video_stream
+from longvt_plugins.video.container import Deadline, open_container, video_stream
 from longvt_plugins.video.picture import PictureMaker
 from longvt_plugins.video.sampling import FrameSampling
 from longvt_plugins.video.video import Frame, check_regular_file
@@ -75,6 +75,7 @@ def read_signals(
     duration: float | None = None,
     overview: FrameSampling | None = None,
     max_packets: int = 1 << 25,
+    time_limit: float | None = None,
 ) -> Signals:
     """Decodes a film once.
 
@@ -85,8 +86,10 @@ def read_signals(
         overview: Which frames are kept on the way; None keeps none, and decodes faster without smoothing the edges of
             blocks, which nothing at 96x54 pixels shows.
         max_packets: No more are read, whatever the file claims.
+        time_limit: Seconds that it may take; None is no limit.
 
     Raises:
+        VideoTimeoutError: It took longer than the limit.
         VideoError: The file cannot be read.
         DamagedVideoError: No picture of it can be decoded.
     """
@@ -97,7 +100,7 @@ def read_signals(
     wanted = _Wanted(overview, duration)
     rows: list[tuple[float, ...]] = []
     seen = _Seen()
-    with _Stream(file, smooth=wanted.any, max_packets=max_packets) as stream:
+    with _Stream(file, Deadline(file, time_limit), smooth=wanted.any, max_packets=max_packets) as stream:
         for time, frame in stream.frames():
             rows.append((time, *seen.measure(time, frame)))
             wanted.offer(time, frame)
@@ -121,10 +124,11 @@ def read_signals(
 class _Stream:
     """The decoded pictures of a file with their seconds, in the order of time."""
 
-    def __init__(self, path: Path, *, smooth: bool, max_packets: int) -> None:
+    def __init__(self, path: Path, deadline: Deadline, *, smooth: bool, max_packets: int) -> None:
         self.damaged = 0
+        self._deadline = deadline
         self._max_packets = max_packets
-        self._container = open_container(path)
+        self._container = open_container(path, deadline)
         try:
             self._stream = video_stream(self._container, path)
             context = self._stream.codec_context
@@ -159,13 +163,16 @@ class _Stream:
             yield second, frame
 
     def _decoded(self) -> Iterator[Any]:
-        from av.error import FFmpegError
+        from av.error import ExitError, FFmpegError
 
         context = self._stream.codec_context
         packets = self._container.demux(self._stream)
         for _ in range(self._max_packets):
+            self._deadline.check()
             try:
                 packet = next(packets, None)
+            except ExitError:
+                raise self._deadline.error() from None
             except (FFmpegError, IndexError):
                 self.damaged += 1
                 packet = None

@@ -42,13 +42,13 @@ def toolbox_at() -> Iterator[Callable[..., tuple[ScriptedChatServer, Toolbox]]]:
 
         def start(script: Any, **settings: Any) -> tuple[ScriptedChatServer, Toolbox]:
             server = stack.enter_context(ScriptedChatServer(script))
-            concurrency = settings.pop("concurrency", 4)
+            concurrency, plugins = settings.pop("concurrency", 4), settings.pop("plugins", ())
             config = ChatConfig(
                 base_url=server.base_url,
                 model="scripted",
                 **{"max_retries": 0, "backoff": 0.01, "concurrency": concurrency, **settings},
             )
-            toolbox = Toolbox({"default": config}, concurrency=concurrency, workers=2, plugins=plugin_manager())
+            toolbox = Toolbox({"default": config}, concurrency=concurrency, workers=2, plugins=plugin_manager(*plugins))
             return server, stack.enter_context(toolbox)
 
         yield start

@@ -14,6 +14,7 @@ from PIL import Image
 
 from datapipe import Failed, Kept
 from datapipe.steps.generate_imcott import GenerateIMCoTT, rounds_of
+from longvt_plugins import ToolContext, hookimpl
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.testing import read_stamp
 from longvt_plugins.testing_server import asked_text, assistant
@@ -176,6 +177,31 @@ def test_without_a_plan_the_first_look_is_a_turn_like_the_others(video, toolbox_
     trace = trace_of(toolbox, pair_of(video), plan=False)
     assert trace.windows == ((11, 15),)
     assert len(server.requests) == 2
+
+
+class Counter:
+    """A plugin with a tool of its own."""
+
+    @hookimpl
+    def register_tools(self, register):
+        def count_scenes(ctx: ToolContext, video_path: str) -> list:
+            """Count the scenes of a video.
+
+            Args:
+                video_path: Name of the video, as given in the question.
+            """
+            return [ctx.text(f"{ctx.open(video_path).duration:g} scenes")]
+
+        register(count_scenes)
+
+
+def test_any_registered_tool_is_really_called(video, toolbox_at):
+    call = assistant("<think>How many?</think>", [("call_x", "count_scenes", {"video_path": "video_1.mp4"})])
+    replies = iter([says(**PLAN), call, assistant(ANSWER)])
+    server, toolbox = toolbox_at(lambda request: next(replies), plugins=(Counter(),))
+    trace = trace_of(toolbox, pair_of(video), tools=("crop_video", "count_scenes"), rounds=2)
+    assert [tool["function"]["name"] for tool in server.requests[1]["tools"]] == ["crop_video", "count_scenes"]
+    assert [text_of(one) for one in trace.messages if one["role"] == "tool"][-1] == "40 scenes"
 
 
 def test_several_samples_are_asked_for_with_seeds_of_their_own(video, toolbox_at):

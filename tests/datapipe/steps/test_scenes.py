@@ -17,7 +17,7 @@ from datapipe.steps.scenes.named import detect_cuts
 from datapipe.steps.scenes.signals import read_signals
 from datapipe.steps.scenes.spans import merge_short, spans_between, split_long
 from datapipe.steps.segment import SegmentVideo
-from longvt_plugins.errors import ConfigError, NotAVideoError, VideoNotFoundError
+from longvt_plugins.errors import ConfigError, NotAVideoError, VideoNotFoundError, VideoTimeoutError
 from longvt_plugins.types import TimeSpan
 from longvt_plugins.video import FrameSampling
 
@@ -128,6 +128,11 @@ def test_what_is_no_film_is_said_to_be_none(tmp_path):
         read_signals(tmp_path / "notes.mp4")
     with pytest.raises(VideoNotFoundError):
         read_signals(tmp_path / "gone.mp4")
+
+
+def test_the_pass_can_be_held_to_a_time(cut_film):
+    with pytest.raises(VideoTimeoutError, match="reading took longer than 1e-06 s"):
+        read_signals(cut_film, time_limit=1e-6)
 
 
 def test_detectors_of_pyscenedetect_are_chosen_by_name(cut_film):
