@@ -260,3 +260,15 @@ def test_generated_tokens_are_counted_without_the_replies_between_them():
     assert count_generated([1, 2, 3], eos, header) == 3
     assert count_generated([1, 9], eos, header) == 2
     assert count_generated([], eos, header) == 0
+
+
+def test_a_tool_of_an_installed_plugin_is_trained_with_by_being_named(
+    tmp_path, rows_file, tiny_model, example_plugin, monkeypatch
+):
+    monkeypatch.syspath_prepend(example_plugin)
+    zoom = call('{"video_path": "video_1.mp4", "timestamp": 2, "bbox": [0, 0, 28, 28]}', name="zoom_pixels")
+    _, kept = train_one_step(tmp_path, rows_file, tiny_model, [zoom, ANSWER], [ANSWER], tools=["zoom_pixels"])
+    replies = [message for rollout in kept.values() for message in rollout.messages if message["role"] == "tool"]
+    assert [reply["content"][0]["text"] for reply in replies] == ["2s, region [0.0, 0.0, 28.0, 28.0]:"]
+    assert {rollout.stop_reason for rollout in kept.values()} == {"answered"}
+    assert sum(rollout.frames for rollout in kept.values()) == 2 + 2 + 1  # the overviews, and the look

@@ -14,6 +14,7 @@ from longvt_plugins import ToolContext, hookimpl
 from longvt_plugins.errors import ConfigError, UnknownNameError
 from longvt_plugins.mcp_server.folders import VideoFolders
 from longvt_plugins.mcp_server.server import ServerConfig, ToolServer
+from longvt_plugins.plugins import create_plugin_manager
 from longvt_plugins.testing import plugin_manager, read_stamp
 
 OPENING = "2024/opening.mp4"
@@ -237,3 +238,14 @@ def test_a_faulty_configuration_is_told_before_anything_is_served(talks, tmp_pat
         ServerConfig(images="gif")
     with pytest.raises(ConfigError, match="max_frames must be at least 1"):
         ServerConfig(max_frames=0)
+
+
+def test_a_tool_of_an_installed_plugin_is_served_by_being_named(ask_server, talks, example_plugin, monkeypatch):
+    monkeypatch.syspath_prepend(example_plugin)
+
+    async def use(client):
+        return await client.call_tool("zoom_pixels", {"video_path": OPENING, "timestamp": 3, "bbox": [0, 0, 48, 32]})
+
+    reply = ask_server(use, talks, plugins=create_plugin_manager(), tools=("zoom_pixels",))
+    assert reply.content[0].text == "3s, region [0.0, 0.0, 48.0, 32.0]:"
+    assert picture(reply.content[1]).size == (48, 32)
