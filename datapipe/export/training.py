@@ -104,14 +104,13 @@ def export_files(stores: Sequence[Store], folder: Path, options: ExportOptions) 
     for name, step in options.steps.items():
         if step in known:
             file = ExportedFile(name, step)
-            records = questions(stores, file, options) if name in ("rl", "benchmark") else traces(stores, file, options)
-            is_rows = name in ("rl", "benchmark")
-            file.written = write_parts(
-                map(qa_row, records) if is_rows else map(trace_rollout, records),
-                folder / f"{name}.parquet",
-                ROWS_OF_A_FILE if is_rows else ROLLOUTS_OF_A_FILE,
-                write_rows if is_rows else write_rollouts,
-            )
+            path = folder / f"{name}.parquet"
+            if name in ("rl", "benchmark"):
+                rows = map(qa_row, questions(stores, file, options))
+                file.written = write_parts(rows, path, ROWS_OF_A_FILE, write_rows)
+            else:
+                rollouts = map(trace_rollout, traces(stores, file, options))
+                file.written = write_parts(rollouts, path, ROLLOUTS_OF_A_FILE, write_rollouts)
             done.append(file)
     if not done:
         wanted = ", ".join(f"{name} from {step}" for name, step in options.steps.items())
