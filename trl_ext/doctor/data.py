@@ -14,18 +14,23 @@ import glob
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from longvt_plugins.errors import ConfigError, VideoError
 from longvt_plugins.plugins import create_plugin_manager
 from longvt_plugins.rows import read_rows
 from longvt_plugins.types import TimeSpan
 from longvt_plugins.video.library import VideoLibrary
+from trl_ext.dataset.check import check_file
+from trl_ext.dataset.mixture import read_mixture
 from trl_ext.doctor.finding import Finding, blocker, ok, warning
 from trl_ext.doctor.model import Loaded
 from trl_ext.doctor.recipe import Recipe
 from trl_ext.reward_choice import choose_rewards
 from trl_ext.scoring import function_name
+
+if TYPE_CHECKING:
+    from trl_ext.sft import SftArguments
 
 T = TypeVar("T")
 
@@ -121,6 +126,9 @@ def check_conversations(recipe: Recipe, loaded: Loaded | None, sample: int) -> I
         loaded: Counts tokens; None leaves them uncounted.
         sample: Conversations to look into, of each file.
     """
+    if recipe.lazy is not None and recipe.lazy.mixture is not None:
+        yield from _check_mixture(recipe.lazy)
+        return
     for entry in (recipe.data.datasets or ()) if recipe.data is not None else ():
         if entry.path not in _LOCAL:
             yield warning("data", f"{entry.path} is not looked into: it is no local file", "")
@@ -135,6 +143,26 @@ def check_conversations(recipe: Recipe, loaded: Loaded | None, sample: int) -> I
             )
         for file in files:
             yield from _check_file(file, loaded, sample) if entry.path == "parquet" else ()
+
+
+def _check_mixture(lazy: SftArguments) -> Iterator[Finding]:
+    """Reads all sources as ``longvt data check`` does; no video is opened."""
+    try:
+        mixture = read_mixture(lazy.mixture or "")
+        reports = [
+            check_file(mixture.file(source), mixture.media(source), replay=source.replay) for source in mixture.sources
+        ]
+    except ConfigError as error:
+        yield blocker("data", str(error), "docs/data.md tells what a mixture is")
+        return
+    for report in reports:
+        if report.ok:
+            yield ok("data", f"{report.path}: {report.rows} conversations over {report.videos} videos")
+            continue
+        told = ", ".join(f"{found.count} {kind}" for kind, found in report.faults.items()) or "nothing in it"
+        cure = report.download or f"`longvt data check {report.path}` names them; skip_faulty leaves them out"
+        level = warning if lazy.skip_faulty and report.rows else blocker
+        yield level("data", f"{report.path}: of {report.rows} conversations {told}", cure)
 
 
 def _check_file(file: str, loaded: Loaded | None, sample: int) -> Iterator[Finding]:

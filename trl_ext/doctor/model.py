@@ -76,8 +76,9 @@ def load(recipe: Recipe) -> Loaded:
     options = {"revision": model.model_revision, "trust_remote_code": training.trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(name, **options)
-        if recipe.arguments is not None:
-            processor = load_processor(name, chat_template=recipe.arguments.chat_template, **options)
+        ours = recipe.arguments or recipe.lazy
+        if ours is not None:
+            processor = load_processor(name, chat_template=ours.chat_template, **options)
         else:
             processor = AutoProcessor.from_pretrained(name, **options)
     except (OSError, ValueError) as error:

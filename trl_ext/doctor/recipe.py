@@ -5,7 +5,7 @@
     recipe = read_recipe(["--config", "recipes/rl.yaml", "--accelerate_config", "fsdp2"])
     recipe.kind, recipe.processes, recipe.sharded          # ("rl", 8, True)
 
-A recipe with ``rows`` is one for ``longvt grpo``, any other one for ``trl sft``.
+A recipe with ``rows`` is one for ``longvt grpo``, one with a ``mixture`` for ``longvt sft``, any other for ``trl sft``.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import yaml
 
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.synthetic import resolve_model
-from trl_ext import grpo
+from trl_ext import grpo, sft
 from trl_ext.environment import EnvironmentConfig
 from trl_ext.launching import refuse_unknown
 
 if TYPE_CHECKING:
     from trl_ext.arguments import EnvironmentArguments
+    from trl_ext.sft import SftArguments
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Recipe:
         processes: That the launcher would start, on all machines.
         distributed: How accelerate would spread them: ``NO``, ``MULTI_GPU``, ``FSDP``, ``DEEPSPEED``.
         sharded: Whether no process would hold all weights.
+        lazy: Our own arguments of ``longvt sft``; None for the others.
     """
 
     kind: Literal["rl", "sft"]
@@ -50,6 +52,7 @@ class Recipe:
     processes: int
     distributed: str
     sharded: bool
+    lazy: SftArguments | None = None
 
     @property
     def checkpoint(self) -> str:
@@ -59,7 +62,7 @@ class Recipe:
     @property
     def environment(self) -> EnvironmentConfig:
         """What a rollout sees; that of the defaults for SFT."""
-        return self.arguments if self.arguments is not None else EnvironmentConfig()
+        return self.arguments or self.lazy or EnvironmentConfig()
 
 
 def read_recipe(argv: Sequence[str]) -> Recipe:
@@ -83,6 +86,9 @@ def read_recipe(argv: Sequence[str]) -> Recipe:
             arguments = grpo._bound_turns(arguments, training)
             launcher = _launcher(rest[0] + rest[1])
             return Recipe("rl", training, model, arguments, None, *launcher)
+        if "mixture" in told or "--mixture" in argv:
+            lazy, training, model, data, *rest = sft._parse(argv)
+            return Recipe("sft", training, model, None, data, *_launcher(rest[0] + rest[1]), lazy=lazy)
         return _supervised(argv)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"TRL refuses {path}: {' '.join(str(error).split())}") from None

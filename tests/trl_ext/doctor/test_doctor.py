@@ -331,6 +331,23 @@ def test_conversations_without_their_pictures_and_files_of_another_kind_are_foun
     assert "no picture" in the_fault(check(data))
 
 
+def test_the_sources_of_a_mixture_are_read_and_their_faults_counted(read, healthy, tmp_path):
+    write_sft(tmp_path / "one.parquet", [
+        {"id": "a", "source": "test", "messages": conversation(Image.new("RGB", (56, 56)))}
+    ])  # fmt: skip
+    (tmp_path / "two.jsonl").write_text(json.dumps({"messages": [{"role": "nobody", "content": "?"}]}) + "\n")
+
+    def check(*paths, **keys):
+        mixture = tmp_path / "mixture.yaml"
+        mixture.write_text(yaml.safe_dump({"sources": [{"path": path} for path in paths]}))
+        return check_conversations(read(base=SFT, mixture=str(mixture), **keys), healthy[1], 5)
+
+    assert levels(check("one.parquet")) == {"ok"}
+    assert "of 1 conversations 1 schema" in the_fault(check("one.parquet", "two.jsonl"))
+    assert "of 1 conversations 1 schema" in the_fault(check("two.jsonl", skip_faulty=True), "warning")
+    assert "gone.jsonl" in the_fault(check("gone.jsonl"))
+
+
 def test_a_disk_that_is_too_small_for_a_checkpoint_is_found(healthy, monkeypatch):
     recipe, loaded = healthy
     weights = parameters(loaded)
