@@ -27,7 +27,7 @@ from trl_ext.arguments import EnvironmentArguments
 from trl_ext.launching import launch_module, refuse_unknown
 from trl_ext.ledger import Ledger
 from trl_ext.model_setup import load_processor, suppress_media_tokens, warn_of_resizing
-from trl_ext.resume import last_checkpoint
+from trl_ext.resume import checkpoint_to_resume
 from trl_ext.rollout_keeper import RolloutKeeper
 from trl_ext.run_record import run_record
 from trl_ext.spec import VideoToolSpec
@@ -163,7 +163,7 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
     )
     generate_alone(trainer)
     spec.add_callbacks(trainer, drop_mastered=arguments.drop_mastered)
-    resumed_from = _resumed_from(training, trainer.accelerator.num_processes)
+    resumed_from = checkpoint_to_resume(training, trainer.accelerator.num_processes)
     if trainer.accelerator.is_main_process:
         settings = {**asdict(arguments), **asdict(model), **training.to_dict()}
         record = run_record(settings, rows=spec.rows, processes=trainer.accelerator.num_processes)
@@ -209,21 +209,6 @@ def _ledger(arguments: EnvironmentArguments, training: GRPOConfig, processor: An
         **ledger.generation_kwargs(use_vllm=training.use_vllm),
     }
     return ledger
-
-
-def _resumed_from(training: GRPOConfig, processes: int) -> str | None:
-    """The checkpoint to go on with: the one that is named, or the last whole one; with ``last`` there may be none."""
-    named: Any = training.resume_from_checkpoint
-    if named in (None, False, "false", "False"):
-        return None
-    if named not in (True, "true", "True", "last"):
-        return str(named)
-    found = last_checkpoint(training.output_dir, processes=processes)
-    if found is None and named != "last":
-        raise ConfigError(
-            f"resume_from_checkpoint: {training.output_dir} holds no whole checkpoint; with `last` a run would start"
-        )
-    return found
 
 
 def _share_vision(trainer: Any, max_mb: int) -> None:

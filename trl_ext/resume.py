@@ -21,6 +21,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from longvt_plugins.errors import ConfigError
+
 _STATE = "trainer_state.json"
 _OPTIMIZERS = ("optimizer.pt", "optimizer.bin", "optimizer_*", "pytorch_model_fsdp_*", "global_step*")
 """Where one process, FSDP and DeepSpeed keep the state of the optimizer."""
@@ -59,6 +61,29 @@ def saved_names(checkpoint: Path) -> set[str]:
         with safe_open(str(checkpoint / WEIGHTS), framework="pt") as weights:
             return set(weights.keys())
     return set()
+
+
+def checkpoint_to_resume(training: Any, processes: int) -> str | None:
+    """The checkpoint that a training is told to go on with: the one that is named, or the last whole one.
+
+    Args:
+        training: Its ``resume_from_checkpoint`` and ``output_dir`` count; with ``last`` there may be none yet.
+        processes: Of the training.
+
+    Raises:
+        ConfigError: There is none, though there must be.
+    """
+    named: Any = training.resume_from_checkpoint
+    if named in (None, False, "false", "False"):
+        return None
+    if named not in (True, "true", "True", "last"):
+        return str(named)
+    found = last_checkpoint(training.output_dir, processes=processes)
+    if found is None and named != "last":
+        raise ConfigError(
+            f"resume_from_checkpoint: {training.output_dir} holds no whole checkpoint; with `last` a run would start"
+        )
+    return found
 
 
 def last_checkpoint(output_dir: str | Path, *, processes: int) -> str | None:

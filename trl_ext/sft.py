@@ -29,7 +29,7 @@ from trl_ext.dataset.mixture import Mixture, Source, read_mixture
 from trl_ext.environment import EnvironmentConfig
 from trl_ext.launching import launch_module, refuse_unknown
 from trl_ext.model_setup import load_processor, warn_of_resizing
-from trl_ext.resume import load_weights_by_model
+from trl_ext.resume import checkpoint_to_resume, load_weights_by_model
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -134,6 +134,7 @@ def train(arguments: SftArguments, training: SFTConfig, model: ModelConfig, data
     from trl import SFTTrainer, get_peft_config, get_quantization_config
 
     from trl_ext.dataset.lazy import ReplayCollator
+    from trl_ext.dataset.order import order_by_epoch
 
     name = resolve_model(model.model_name_or_path)
     processor = load_processor(
@@ -170,7 +171,8 @@ def train(arguments: SftArguments, training: SFTConfig, model: ModelConfig, data
     )
     trainer.data_collator = ReplayCollator(trainer.data_collator, arguments.shown, train_set)
     load_weights_by_model(trainer)
-    trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    order_by_epoch(trainer)
+    trainer.train(resume_from_checkpoint=checkpoint_to_resume(training, trainer.accelerator.num_processes))
     trainer.save_model(training.output_dir)
     trainer.accelerator.print(f"Saved to {training.output_dir}")
     if training.push_to_hub:

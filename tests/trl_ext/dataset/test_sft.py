@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,24 @@ def test_materialized_files_train_with_longvt_sft_too_and_lora_saves_an_adapter(
     assert (saved / "adapter_model.safetensors").is_file() and not (saved / "model.safetensors").exists()
     assert (saved / "chat_template.jinja").read_text() == load_chat_template("qwen2_5_vl")
     assert len(losses(tmp_path / "out")) == 2
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, materialized):
+    """Two epochs of two steps, stopped in the second one."""
+    from safetensors.torch import load_file
+
+    recipe = with_data(materialized / "sft-*.parquet", tmp_path)
+    tiny = ("qwen2_5_vl", checkpoint("base"))
+    told = ["--config", str(recipe), *flags(tiny, tmp_path / "whole")[2:], "--max_steps", "4"]
+    sft.main(told)
+    again = ["--output_dir", str(tmp_path / "stopped"), "--resume_from_checkpoint", "last"]
+    shutil.copytree(tmp_path / "whole" / "checkpoint-3", tmp_path / "stopped" / "checkpoint-3")
+    (tmp_path / "stopped" / "checkpoint-4").mkdir()  # Half written when the run was killed.
+    sft.main([*told, *again])
+    whole, stopped = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
+    assert all((whole[name] == stopped[name]).all() for name in whole)
+    state = json.loads((tmp_path / "stopped" / "checkpoint-4" / "trainer_state.json").read_text())
+    assert [entry["step"] for entry in state["log_history"] if "loss" in entry] == [1, 2, 3, 4]
 
 
 @pytest.mark.slow  # Two launches of two processes, a minute and more
