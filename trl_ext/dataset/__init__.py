@@ -13,6 +13,7 @@ rollout_traces.py  rollouts as conversations (RFT)
 sft_file.py        conversations with their frames in files, which the stock ``trl sft`` reads
 mixture.py         several sources and how often each is used
 lazy.py            a mixture whose frames are decoded while it is trained on (``longvt sft``)
+order.py           the order of conversations of like length, also in a run that goes on
 measure.py         tokens and frames, counted without decoding
 check.py           what is wrong with a file, and how long its rows are (``longvt data check``)
 materialize.py     a mixture as SFT files (``longvt data materialize``)
