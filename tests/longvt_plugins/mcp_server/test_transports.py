@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import anyio
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.mcp_server.transports import serve_http
 
+ROOT = Path(__file__).resolve().parents[3]
 OPENING = "2024/opening.mp4"
 COMMAND = [sys.executable, "-m", "longvt_plugins.cli", "mcp"]
 
@@ -24,19 +27,33 @@ async def look(client):
     return names, reply
 
 
+def configured(key, folder):
+    """What the document tells to write into a client's configuration, with the program and the folder that are here."""
+    text = (ROOT / "docs" / "mcp.md").read_text(encoding="utf-8")
+    examples = [json.loads(example) for example in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    (lines,) = [example[key]["longvt"] for example in examples if key in example]
+    assert lines["command"] == "/home/me/venv/bin/longvt"
+    places = {"/home/me/Videos": str(folder)}
+    program = str(Path(sys.executable).with_name("longvt"))
+    return {"command": program, "args": [places.get(arg, arg) for arg in lines["args"]]}
+
+
+def test_the_configurations_of_clients_start_the_same_program(talks):
+    assert configured("servers", talks) == configured("mcpServers", talks)
+
+
 def check(names, reply):
     assert names == ["list_videos", "crop_video", "get_frames", "zoom_region", "search_subtitles"]
     assert [content.type for content in reply.content] == ["text", "text", "image", "text", "image"]
 
 
-def test_a_client_starts_it_and_speaks_over_its_pipes(talks, tmp_path):
+def test_a_client_starts_it_as_the_document_says_and_speaks_over_its_pipes(talks, tmp_path):
     from mcp import ClientSession, StdioServerParameters
     from mcp.client.stdio import stdio_client
 
     async def use():
-        started = StdioServerParameters(
-            command=COMMAND[0], args=[*COMMAND[1:], str(talks)], env={**os.environ, "LONGVT_CACHE": str(tmp_path)}
-        )
+        env = {**os.environ, "LONGVT_CACHE": str(tmp_path)}
+        started = StdioServerParameters(**configured("mcpServers", talks), env=env)
         async with stdio_client(started) as (read, write), ClientSession(read, write) as client:
             return await look(client)
 
