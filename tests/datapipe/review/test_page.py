@@ -73,7 +73,7 @@ def test_frames_description_question_window_and_verdicts_are_shown(opened):
     assert all(first.locator("img").nth(n).evaluate("image => image.naturalWidth > 0") for n in range(8))
     assert first.locator("figure.in").count() == 5, "the others lie in the margin on both sides"
     assert "filter_vlm: accepted (mean 0.91): seen" in first.inner_text()
-    first.get_by_text("1 descriptions").click()
+    assert "null" not in first.inner_text()
     assert "2–9 s: A red car leaves the yard." in first.inner_text()
     assert "dropped: answer not right" in card(opened, 2).inner_text()
     assert card(opened, 2).locator(".crop").count() == 1
