@@ -44,12 +44,14 @@ class _Habit:
         refusal: How the refusals read.
         change: What is sent instead.
         told: For the log.
+        level: Of the log; a warning where what comes may be other than what was asked for.
     """
 
     field: str
     refusal: re.Pattern[str]
     change: Callable[[dict[str, Any]], None]
     told: str
+    level: int = logging.WARNING
 
 
 _UNKNOWN = (
@@ -104,12 +106,14 @@ _HABITS = (
         re.compile(_named("stream_options"), re.I),
         lambda body: body.pop("stream_options"),
         "its streams do not say how many tokens they took",
+        logging.INFO,
     ),
     _Habit(
         "stream",
         re.compile(f"{_named('stream')}|{_named('streaming')}", re.I),
         _drop_stream,
         "its turns arrive in one piece",
+        logging.INFO,
     ),
 )
 
@@ -163,7 +167,8 @@ class Dialect:
         for habit in _HABITS:
             if habit.field in sent and habit.refusal.search(reason):
                 if self._note(habit, sent):
-                    logger.warning("%s refuses %s, so %s: %s", self._server, habit.field, habit.told, one_line(reason))
+                    told = (self._server, habit.field, habit.told, one_line(reason))
+                    logger.log(habit.level, "%s refuses %s, so %s: %s", *told)
                 return True
         return False
 

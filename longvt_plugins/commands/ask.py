@@ -109,7 +109,8 @@ def _batch(args: argparse.Namespace, asker: Asker, rows: list[Row]) -> int:
     if args.json:
         print(json.dumps({**counts, "answers": str(args.out / ANSWERS)}))
     else:
-        told = ", ".join(f"{number} {name}" for name, number in counts.items() if number or name == "answered")
+        asked = {"asked": len(rows), **{name: number for name, number in counts.items() if name != "questions"}}
+        told = ", ".join(f"{number} {name}" for name, number in asked.items() if number or name == "answered")
         print(f"{args.out / ANSWERS}: {told}")
     if args.html is not None:
         _write_html(args.html, read_batch(args.out, rows))

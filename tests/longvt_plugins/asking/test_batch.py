@@ -37,7 +37,7 @@ def test_a_file_of_questions_is_answered_and_its_answers_are_never_shown(longvt,
         questions, "--base-url", server.base_url, *SMALL, "--out", out, "--html", tmp_path / "p.html"
     )
     assert code == 0
-    assert told == f"{out / 'answers.jsonl'}: 3 questions, 3 answered\n"
+    assert told == f"{out / 'answers.jsonl'}: 3 asked, 3 answered\n"
     assert answers(out) == {"a": "red", "b": "red", "c": "red"}
     assert "crimson" not in "".join(map(asked_text, server.requests))
     assert {rollout.row_id for rollout in read_rollouts(out / "rollouts")} == {"a", "b", "c"}
