@@ -101,7 +101,7 @@ def _one(name: str, path: str, seconds: float) -> dict[str, Any]:
 
         cv2.setNumThreads(1)
         start = time.process_time()
-        cuts = [scene[0].get_seconds() for scene in detect(path, ContentDetector())][1:]
+        cuts = [scene[0].seconds for scene in detect(path, ContentDetector())][1:]
     else:
         import av.video.reformatter  # noqa: F401  # so is what the pass itself loads when it is first called
         import numpy as np  # noqa: F401

@@ -17,7 +17,7 @@ from longvt_plugins.errors import ConfigError, MissingExtraError, NotAVideoError
 from longvt_plugins.video.video import check_regular_file
 
 DetectorName = Literal["content", "adaptive", "histogram", "hash", "threshold"]
-"""The detectors of PySceneDetect 0.6.4 and later."""
+"""The detectors of PySceneDetect 0.7."""
 
 
 def detect_cuts(path: str | Path, name: DetectorName, settings: Mapping[str, Any] | None = None) -> list[float]:
@@ -45,7 +45,7 @@ def detect_cuts(path: str | Path, name: DetectorName, settings: Mapping[str, Any
     scenes = SceneManager()
     scenes.add_detector(detector)
     scenes.detect_scenes(video)
-    return [start.get_seconds() for start, _ in scenes.get_scene_list()[1:]]
+    return [start.seconds for start, _ in scenes.get_scene_list()[1:]]
 
 
 def make_detector(name: DetectorName, settings: Mapping[str, Any] | None = None) -> Any:
