@@ -51,7 +51,13 @@ class BenchmarkTask(QuestionsTask):
         asked = _controlled(_questions(self._base, self._benchmark), control, self._benchmark)
         if not asked:
             raise ConfigError(f"{name}: none of the {len(self._base.docs)} documents has what {control} needs")
-        self._docs = [doc for _, doc, _ in asked]
+        self._docs = docs = [doc for _, doc, _ in asked]
+        base = self._base
+
+        # Not a method: lmms-eval copies its configuration deeply, and a method's object with it.
+        def prompt(doc: Mapping[str, Any]) -> str:
+            return base.text(docs[doc["place"]])
+
         metadata = settings | {
             "longvt_base": f"lmms-eval {version('lmms_eval')}, {self._base.name}",
             "longvt_oracle": control == "oracle_window",
@@ -64,7 +70,7 @@ class BenchmarkTask(QuestionsTask):
         super().__init__(
             {**config, "metadata": metadata, "generation_kwargs": generation},
             [_row(self._base, self._benchmark, key, question, doc) for key, doc, question in asked],
-            text=self._prompt,
+            text=prompt,
             categories=[question.categories for _, _, question in asked],
         )
 
@@ -77,9 +83,6 @@ class BenchmarkTask(QuestionsTask):
         count = len(self._docs) - offset if limit is None else int(limit)
         self._check_files(self._docs[offset : offset + count])
         super().build_all_requests(limit=limit, offset=offset, **options)
-
-    def _prompt(self, doc: Mapping[str, Any]) -> str:
-        return self._base.text(self._docs[doc["place"]])
 
     def _check_files(self, docs: Sequence[Doc]) -> None:
         name, base, subtitle = self.config.task, self._base, self._benchmark.subtitle
@@ -139,7 +142,7 @@ def _controlled(
         return [each for each in asked if each[2].segment is not None]
     if control != "random_choice" or benchmark.shuffle is None:
         return asked
-    moved = []
+    moved: list[tuple[str, Doc, Question]] = []
     for key, doc, question in asked:
         if question.options:
             order = list(range(len(question.options)))
