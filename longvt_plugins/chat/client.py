@@ -28,6 +28,7 @@ from longvt_plugins.chat.backend import Completion
 from longvt_plugins.chat.cache import FORMAT, ResponseCache
 from longvt_plugins.chat.config import ChatConfig
 from longvt_plugins.chat.dialect import Dialect, response_format
+from longvt_plugins.chat.images import ImageUrls
 from longvt_plugins.chat.limits import SYSTEM_CLOCK, Clock, Place, limits_of
 from longvt_plugins.chat.stream import Hear
 from longvt_plugins.chat.transport import OVERLOADED, Connection, TryFailed
@@ -127,6 +128,7 @@ class ChatClient:
             tokens_per_minute=config.tokens_per_minute,
         )
         self._cache = ResponseCache(config.cache_dir, int(config.cache_gb * 1e9)) if config.cache_dir else None
+        self._image_urls = ImageUrls(config.image_format)
         self._meter = Meter(clock)
         self._dialect = Dialect(f"chat server {config.server}, model {config.model!r}")
         self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
@@ -316,7 +318,7 @@ class ChatClient:
             raise
 
     def _encode(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
-        return to_wire(messages, image_format=self.config.image_format, tool_images=self.config.tool_images)
+        return to_wire(messages, tool_images=self.config.tool_images, image_url=self._image_urls)
 
     async def _try_often(
         self, request: dict[str, Any], prompt_tokens: int, is_large: bool, hear: Hear | None

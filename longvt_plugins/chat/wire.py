@@ -74,6 +74,7 @@ def to_wire(
     *,
     image_format: ImageFormat = "jpeg",
     tool_images: ToolImages = "tool",
+    image_url: Callable[[Image.Image], str] | None = None,
 ) -> list[dict[str, Any]]:
     """Messages as they travel: images as data URLs, arguments as JSON text.
 
@@ -81,8 +82,9 @@ def to_wire(
         messages: As in memory.
         image_format: See :class:`~longvt_plugins.chat.ChatConfig`.
         tool_images: Likewise.
+        image_url: Makes the URLs, instead of encoding every image anew.
     """
-    return _wire(messages, tool_images, lambda image: encode_image(image, image_format))
+    return _wire(messages, tool_images, image_url or (lambda image: encode_image(image, image_format)))
 
 
 def fingerprint(
@@ -96,7 +98,7 @@ def fingerprint(
         request: Everything else of the request.
         where: Who is asked, and how images are sent.
     """
-    wire = _wire(messages, tool_images, _hash_image)
+    wire = _wire(messages, tool_images, hash_image)
     # The order of keys is kept: servers write schemas into prompts as they come.
     text = json.dumps([list(where), wire, dict(request)])
     return hashlib.sha256(text.encode()).digest()
@@ -235,7 +237,8 @@ def encode_image(image: Image.Image, image_format: ImageFormat = "jpeg") -> str:
     return f"data:image/{image_format};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def _hash_image(image: Image.Image) -> str:
+def hash_image(image: Image.Image) -> str:
+    """Tells images apart that look different."""
     digest = hashlib.sha256(f"{image.mode} {image.size}".encode())
     digest.update(image.tobytes())
     if palette := image.getpalette():
