@@ -192,8 +192,8 @@ class GenerateIMCoTT(ContextStep[QAPair, Trace]):
             stop_reason=rollout.stop_reason,
             model=rollout.model,
             tokens=rollout.tokens,
+            # How long it took stands in the provenance: here, no two runs would give equal records.
             frames=rollout.frames,
-            seconds=round(rollout.seconds, 3),
         )
 
 
@@ -238,8 +238,11 @@ class _Teacher:
             self.planned = True
             return await self._planned(seen, max_tokens, temperature)
         completion = await self.chat.complete(seen, tools, max_tokens=max_tokens, temperature=temperature)
-        content = _tagged(text_of(completion.message))
-        return replace(completion, message={**completion.message, "content": content})
+        message: Message = {**completion.message, "content": _tagged(text_of(completion.message))}
+        if calls := message.get("tool_calls"):
+            # Servers draw ids by chance; the loop numbers those that have none, so that equal turns are equal records.
+            message["tool_calls"] = [{"type": "function", "function": call["function"]} for call in calls]
+        return replace(completion, message=message)
 
     async def _planned(self, seen: list[Message], max_tokens: int, temperature: float) -> Completion:
         *before, question = seen

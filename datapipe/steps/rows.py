@@ -61,7 +61,7 @@ def trace_rollout(trace: Trace) -> Rollout:
         rewards={ANSWER_REWARD: trace.score, "time_iou_reward": trace.iou},
         tokens=trace.tokens,
         frames=trace.frames,
-        seconds=trace.seconds,
+        seconds=trace.seconds or (trace.provenance.seconds if trace.provenance is not None else 0.0),
         stop_reason=trace.stop_reason,
         model=trace.model,
     )

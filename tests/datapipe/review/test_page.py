@@ -131,6 +131,12 @@ def test_saved_decisions_can_be_loaded_again(opened, entries, tmp_path):
     opened.wait_for_function("document.querySelectorAll('article[data-decision=reject]').length === 1")
 
 
+def test_a_file_that_holds_no_decisions_is_told(opened, tmp_path):
+    (tmp_path / "notes.jsonl").write_text("no decisions\n")
+    opened.locator("#load").set_input_files(tmp_path / "notes.jsonl")
+    opened.wait_for_function("document.getElementById('count').textContent.startsWith('This is no file of decisions')")
+
+
 def test_a_video_that_is_gone_leaves_the_question(page, entries, tmp_path):
     gone = replace(entries[0], path=str(tmp_path / "gone.mp4"))
     failures = write_review_page([gone], tmp_path / "page", title="runs/demo")

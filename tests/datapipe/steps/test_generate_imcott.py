@@ -151,6 +151,20 @@ def test_the_number_of_rounds_is_the_same_in_every_process(video):
     assert json.loads(done.stdout) == drawn
 
 
+def test_the_same_turns_make_the_same_record_in_every_run(video, toolbox_at):
+    made = []
+    for drawn in ("call_7f3a", "call_91bc"):
+        call = assistant(
+            "<think>Again.</think>",
+            [(drawn, "crop_video", {"video_path": "video_1.mp4", "start_time": 11, "end_time": 15})],
+        )
+        replies = iter([says(**PLAN), call, assistant(ANSWER)])
+        _, toolbox = toolbox_at(lambda request, replies=replies: next(replies))
+        made.append(trace_of(toolbox, pair_of(video), rounds=2))
+    assert made[0] == made[1]
+    assert [one["tool_call_id"] for one in made[0].messages if one["role"] == "tool"] == ["call_1", "call_2"]
+
+
 def test_a_teacher_of_another_maker_writes_its_thought_without_tags(video, toolbox_at):
     _, toolbox = toolbox_at(teacher(answer="The frames show it clearly. <answer>forty-one</answer>"))
     trace = trace_of(toolbox, pair_of(video))
