@@ -6,8 +6,8 @@ cheap: ``from longvt_plugins import Video, ToolContext, ToolError, ask, hookimpl
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+# As type checkers read it. The modules typing and importlib take longer to import than all the rest of this one.
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 
@@ -51,6 +51,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from longvt_plugins.asking.asker import ask
     from longvt_plugins.errors import LongvtError, ToolError, VideoError
     from longvt_plugins.hookspecs import hookimpl
@@ -68,4 +70,6 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
     return getattr(importlib.import_module(_PUBLIC[name]), name)
