@@ -18,12 +18,14 @@ import ctypes
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datapipe.commands.shared import STOPPED, setting
+from datapipe.workdir import workers
 from longvt_plugins.errors import ConfigError, LongvtError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 RESTARTS = 2
 """How often a share that was killed is started again: whatever killed it three times will do so a fourth time."""
+
+FINISH_SECONDS = 60.0
+"""How long an executor that is stopped waits for its shares; a request takes seconds."""
 
 EXECUTORS = {"local": "LocalPipelineExecutor", "slurm": "SlurmPipelineExecutor", "ray": "RayPipelineExecutor"}
 
@@ -98,10 +103,29 @@ def execute(args: argparse.Namespace) -> int:
     if own := sorted(set(settings) & set(_OWN_SETTINGS)):
         raise ConfigError(f"--executor-set cannot set {', '.join(own)}: --num-shards and --workers do, or nothing may")
     executor = make_executor(args.executor, RunShard(arguments_of(args)), args, settings)
-    executor.run()
+    # Unasked, a SIGTERM would end this process alone, and leave its pool of workers behind.
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        executor.run()
+    except BaseException:
+        _wait_for_shares(args.work_dir)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if args.executor == "local":
         print(f"all {args.num_shards} shards are done: `datapipe status {args.work_dir}`")  # noqa: T201 - a command
     return 0
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _wait_for_shares(work_dir: str) -> None:
+    """Waits, within reason, until what the shares have under way is saved: then the same can be run again at once."""
+    until = time.monotonic() + FINISH_SECONDS
+    while workers(work_dir) and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 def arguments_of(args: argparse.Namespace) -> tuple[str, ...]:
@@ -130,11 +154,11 @@ def make_executor(kind: str, rank: Callable[..., Any], args: argparse.Namespace,
             importlib.import_module("ray")
     except ImportError as error:
         raise MissingExtraError(error.name or "datatrove", "datatrove", f"to run on the executor {kind}") from error
-    workers = {} if args.workers is None else {"workers": args.workers}
+    crowd = {} if args.workers is None else {"workers": args.workers}
     logs = Path(args.work_dir).absolute() / "datatrove"
     try:
         return getattr(module, EXECUTORS[kind])(
-            [rank], tasks=args.num_shards, logging_dir=str(logs), skip_completed=False, **workers, **settings
+            [rank], tasks=args.num_shards, logging_dir=str(logs), skip_completed=False, **crowd, **settings
         )
     except TypeError as error:
         raise ConfigError(f"executor {kind}: {error}; give its settings as --executor-set KEY=VALUE") from None

@@ -71,7 +71,7 @@ class Change:
         step: Name of the step.
         what: What is different now.
         units: How many results will be made again.
-        asks: Whether that costs requests.
+        asks: Whether that may cost requests: its own, or those of a step behind it that has results.
         behind: Steps whose results are made again where their input comes out different.
     """
 
@@ -231,12 +231,15 @@ def changes(store: Store, plan: Sequence[PlannedStep]) -> list[Change]:
         plan: What is to be.
     """
     found = []
+    made_by = {planned.name: store.fingerprints(planned.name) for planned in plan}
+    asking = {planned.name for planned in plan if planned.model is not None and made_by[planned.name]}
     for planned in plan:
-        for fingerprint, units in store.fingerprints(planned.name).items():
+        for fingerprint, units in made_by[planned.name].items():
             if fingerprint != planned.fingerprint:
                 what = difference(store.plan(planned.name, fingerprint), planned.parts)
                 behind = tuple(_behind(planned.name, plan))
-                found.append(Change(planned.name, what, units, planned.model is not None, behind))
+                asks = not asking.isdisjoint({planned.name, *behind})
+                found.append(Change(planned.name, what, units, asks, behind))
     return found
 
 

@@ -10,6 +10,7 @@ made are told before anything is sent; where to make them again asks a model, it
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,7 +116,7 @@ def refuse_unwanted(found: Sequence[Change], *, redo: bool) -> None:
     costly = [change for change in found if change.asks]
     if costly and not redo:
         told = "; ".join(str(change) for change in costly)
-        raise ConfigError(f"{told}. That asks the model again: say --redo to go on, or take the change back")
+        raise ConfigError(f"{told}. That asks models again: say --redo to go on, or take the change back")
 
 
 @contextmanager
@@ -171,9 +172,11 @@ def input_path(recipe: Recipe, work_dir: Path, note: Callable[[str], None]) -> P
 
     folder, made = work_dir / "world", recipe.source
     preset, splits = get_preset(made.preset), {"train": made.videos}
-    if missing := count_missing(folder, preset, splits, made.seed, FAMILIES):
-        note(f"input: making {missing} synthetic videos in {folder}")
-    make_world(folder, preset, splits, made.seed, processes=1)
+    with (work_dir / "world.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several shares that begin at once, one makes them and the others wait
+        if missing := count_missing(folder, preset, splits, made.seed, FAMILIES):
+            note(f"input: making {missing} synthetic videos in {folder}")
+        make_world(folder, preset, splits, made.seed, processes=1)
     return folder / "videos"
 
 

@@ -98,3 +98,21 @@ def test_two_kills_change_nothing_and_cost_only_what_was_in_flight(tmp_path, ste
 @pytest.mark.timeout(1200)
 def test_thirty_kills_change_nothing_and_cost_only_what_was_in_flight(tmp_path, steps_site):
     check_kills(tmp_path, steps_site, kills=30, seed=20)
+
+
+@pytest.mark.slow
+def test_a_schedulers_signal_stops_cleanly_and_the_next_run_asks_nothing_twice(tmp_path, steps_site):
+    source, bill = write_numbers(tmp_path / "in.jsonl", RECORDS), Bill()
+    with ScriptedChatServer(bill.charge) as server:
+        recipe = write_recipe(tmp_path / "recipe.yaml", server.base_url, source, steps=STEPS, concurrency=CONCURRENCY)
+        process = start_run(recipe, tmp_path / "work", steps_site)
+        while bill.charged < 50:
+            time.sleep(0.01)
+        process.terminate()
+        err = process.communicate()[1]
+        assert process.returncode == 3
+        assert "SIGTERM: what is under way is finished and saved; run again to go on" in err
+        bill.next_run()
+        assert start_run(recipe, tmp_path / "work", steps_site).wait() == 0
+    assert bill.paid_again() == [0, 0]
+    assert bill.charged == RECORDS + 10

@@ -101,7 +101,11 @@ def test_a_changed_step_is_told_and_makes_again_exactly_what_depends_on_it(serve
     run_recipe(recipe_for(server.base_url, steps=steps(3)), tmp_path / "work", steps=numbers_steps)
     asked = len(server.requests)
     notes = Notes()
-    run_recipe(recipe_for(server.base_url, steps=steps(15)), tmp_path / "work", steps=numbers_steps, view=notes)
+    other = recipe_for(server.base_url, steps=steps(15))
+    with pytest.raises(ConfigError, match=r"multiple 3 -> 15: 30 results are made again; behind it.*say --redo"):
+        run_recipe(other, tmp_path / "work", steps=numbers_steps)
+    assert len(server.requests) == asked
+    run_recipe(other, tmp_path / "work", RunOptions(redo=True), steps=numbers_steps, view=notes)
     (told, *_) = notes.notes
     assert told.startswith("drop_thirds: multiple 3 -> 15: 30 results are made again; behind it, where records")
     assert told.endswith("come out different: ask_double, sum_video")
