@@ -6,8 +6,9 @@
     longvt eval list                                            # our tasks
     longvt eval compare runs/a runs/b --html compare.html       # the same questions, two models
 
-It takes lmms-eval's own options and hands them on. What it adds: it checks the set-up first, names our scorers for
-LongVT's tasks (``LONGVT_TASKS=ours``), logs the samples, and looks at what lmms-eval left, whose exit code is always 0.
+It takes lmms-eval's own options and hands them on. What it adds: it checks model and server first, names our scorers
+for LongVT's tasks (``LONGVT_TASKS=ours``), logs the samples, and looks at what lmms-eval left, whose exit code is
+always 0.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def run(argv: list[str]) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    from eval_ext.preflight import check_model
     from eval_ext.run import MAX_FAILED, Evaluation, run_evaluation, selected
 
     parser = argparse.ArgumentParser(
@@ -55,6 +57,9 @@ def _run(argv: list[str]) -> int:
     )
     parser.add_argument("--tasks", action="append", default=[], metavar="TASKS", help="names, parted by commas")
     parser.add_argument("--model", default="longvt", help="longvt asks a server, longvt_hf runs a checkpoint")
+    parser.add_argument(
+        "--model_args", default="", metavar="KEY=VALUE,...", help="of the model, see docs/evaluation.md"
+    )
     parser.add_argument("--output_path", type=Path, default=Path(OUTPUT_PATH), help="folder (default %(default)s)")
     parser.add_argument("--max-failed", type=float, default=MAX_FAILED, metavar="SHARE",
                         help="of a task's questions that may fail, from 0 to 1 (default %(default)s)")  # fmt: skip
@@ -68,10 +73,11 @@ def _run(argv: list[str]) -> int:
     evaluation = Evaluation(
         selected(args.tasks),
         args.output_path,
-        ("--model", args.model, *rest),
+        ("--model", args.model, *(["--model_args", args.model_args] if args.model_args else []), *rest),
         processes=args.processes,
         max_failed=args.max_failed,
     )
+    check_model(args.model, args.model_args, os.environ)
     finished = run_evaluation(evaluation, os.environ)
     if finished.tasks:
         _print_results(finished.tasks)

@@ -13,6 +13,7 @@ import pytest
 from eval_ext.results import read_results
 from longvt_plugins.cli import main
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.testing_server import ScriptedChatServer
 
 TASK = "videosiah_eval_tool"
 
@@ -59,7 +60,7 @@ def evaluate(tmp_path, monkeypatch, capfd):
     def evaluate(results, *arguments, asked="", tasks=TASK):
         monkeypatch.setenv("RESULTS", json.dumps(results) if results else "")
         monkeypatch.setenv("ASKED", asked)
-        code = main(["eval", "--tasks", tasks, "--output_path", str(tmp_path / "out"), *arguments])
+        code = main(["eval", "--tasks", tasks, "--model", "other", "--output_path", str(tmp_path / "out"), *arguments])
         printed = capfd.readouterr()
         return code, printed.out, printed.err, json.loads((tmp_path / "seen.json").read_text())
 
@@ -74,7 +75,7 @@ def test_good_results_are_printed_and_the_command_ends_well(evaluate, tmp_path):
     assert str(tmp_path / "out" / "m") in printed
     assert tasks == "ours"
     assert given[:2] == ["--tasks", TASK]
-    assert given[4:] == ["--model", "longvt", "--limit", "10", "--log_samples"]
+    assert given[4:] == ["--model", "other", "--limit", "10", "--log_samples"]
 
 
 def test_a_run_without_results_is_an_error(evaluate):
@@ -149,10 +150,39 @@ def test_a_command_that_cannot_be_run_is_refused_before_anything_starts(argument
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("model", "arguments", "told"),
+    [
+        ("longvt", "model=scripted", "base_url is missing"),
+        ("longvt", "model=scripted,base_url=URL,modle=x", "unknown argument modle (did you mean model?)"),
+        ("longvt", "model=other,base_url=URL", "has no model 'other'; it has scripted"),
+        ("longvt", "model=scripted,base_url=http://127.0.0.1:9/v1", "no chat server at http://127.0.0.1:9/v1: "),
+        ("longvt_hf", "pretrained=nowhere", "no checkpoint in nowhere"),
+    ],
+)
+def test_a_model_that_cannot_answer_is_told_of_before_lmms_eval_starts(
+    model, arguments, told, evaluate, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with ScriptedChatServer([]) as server:
+        arguments = arguments.replace("URL", server.base_url)
+        assert main(["eval", "--tasks", TASK, "--model", model, "--model_args", arguments]) != 0
+    assert told in capfd.readouterr().err
+    assert not (tmp_path / "seen.json").exists()
+
+
+def test_a_model_that_the_server_has_is_evaluated(evaluate):
+    with ScriptedChatServer([]) as server:
+        arguments = f"base_url={server.base_url},model=scripted"
+        code, _, _, (given, _) = evaluate(report(**{TASK: ours()}), "--model", "longvt", "--model_args", arguments)
+    assert code == 0
+    assert given[4:8] == ["--model", "longvt", "--model_args", arguments]
+
+
 def test_without_lmms_eval_the_install_line_is_told(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "lmms_eval", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert main(["eval", "--tasks", TASK]) != 0
+    assert main(["eval", "--tasks", TASK, "--model", "other"]) != 0
     assert "pip install 'longvt-plugins[eval]'" in capsys.readouterr().err
 
 
