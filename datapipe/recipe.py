@@ -28,7 +28,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from datapipe.checking import check
 from longvt_plugins.chat import ChatConfig
@@ -39,6 +39,9 @@ OPENAI = "https://api.openai.com/v1"
 
 OFFLINE = "offline"
 """A model of this one word is the synthetic world's reader, served on the loopback interface while the run lasts."""
+
+PATIENCE_SECONDS = 600.0
+"""How long a server may be down before a run stops: ten minutes outlast a restart, and not a forgotten one."""
 
 _STEP_KEYS = ("step", "name", "from", "with", "model", "set")
 
@@ -74,37 +77,18 @@ class SyntheticInput:
         seed: Another seed is another world.
     """
 
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
     videos: int
     preset: str = "tiny"
     seed: int = 7
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """What a recipe says besides models and steps."""
-
-    seed: int = 0
-    concurrency: int | None = None
-    workers: int | None = None
-    max_cost: float | None = None
-    patience: float = 600.0
-    journal: Literal["wal", "delete"] = "wal"
-    prompts_dir: str | None = None
-    video: VideoConfig = field(default_factory=VideoConfig)
-    __pydantic_config__ = {"extra": "forbid", "allow_inf_nan": False}  # noqa: RUF012 - read by pydantic
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A pipeline.
+@dataclass(frozen=True, kw_only=True)
+class RecipeSettings:
+    """What a recipe says besides input, models and steps.
 
     Attributes:
-        where: The file, for messages.
-        source: The input: a path, or videos that are made for the run.
-        models: Settings by name; those of :data:`OFFLINE` models have no address yet.
-        offline: Names of the models that are the offline reader.
-        steps: In order.
         seed: Of everything that is drawn.
         concurrency: Requests in flight at once; None: the largest of the models'.
         workers: Threads that compute; None: one for each core.
@@ -113,6 +97,30 @@ class Recipe:
         journal: ``"delete"`` where the work folder is on a network.
         prompts_dir: The user's own prompts.
         video: How videos are opened.
+    """
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "allow_inf_nan": False}
+
+    seed: int = 0
+    concurrency: int | None = None
+    workers: int | None = None
+    max_cost: float | None = None
+    patience: float = PATIENCE_SECONDS
+    journal: Literal["wal", "delete"] = "wal"
+    prompts_dir: str | None = None
+    video: VideoConfig = field(default_factory=VideoConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(RecipeSettings):
+    """A pipeline.
+
+    Attributes:
+        where: The file, for messages.
+        source: The input: a path, or videos that are made for the run.
+        models: Settings by name; those of :data:`OFFLINE` models have no address yet.
+        offline: Names of the models that are the offline reader.
+        steps: In order.
         more_inputs: Further inputs, by the names under which steps may look at them.
     """
 
@@ -121,14 +129,6 @@ class Recipe:
     models: Mapping[str, ChatConfig]
     offline: tuple[str, ...]
     steps: tuple[RecipeStep, ...]
-    seed: int = 0
-    concurrency: int | None = None
-    workers: int | None = None
-    max_cost: float | None = None
-    patience: float = 600.0
-    journal: Literal["wal", "delete"] = "wal"
-    prompts_dir: str | None = None
-    video: VideoConfig = field(default_factory=VideoConfig)
     more_inputs: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -187,7 +187,7 @@ def read_recipe(
     told = rest.pop("input", None)
     models, offline = read_models(rest.pop("models", None), environ, where)
     steps = _steps(rest.pop("steps", None), where)
-    settings = check(_Settings, rest, where)
+    settings = check(RecipeSettings, rest, where)
     values = {**vars(settings)} | ({} if seed is None else {"seed": seed})
     if values["prompts_dir"] is not None:
         values["prompts_dir"] = str(_beside(values["prompts_dir"], folder))

@@ -30,6 +30,7 @@ from datapipe.calling import in_order, unit_seed, work_on
 from datapipe.checking import check_json
 from datapipe.context import Spent, StepContext
 from datapipe.plan import PlannedStep
+from datapipe.recipe import PATIENCE_SECONDS
 from datapipe.records import Dropped, Failed, Kept, Outcome, Provenance
 from datapipe.step import ContextStep, Step, VideoGroup, failure, record_type
 from datapipe.store import SOURCE, Store, Unit, UnitResult
@@ -43,9 +44,6 @@ from longvt_plugins.errors import BudgetExceededError, ChatError, ChatUnavailabl
 logger = logging.getLogger(__name__)
 
 Stop = Literal["budget", "server", "refused", "disk", "interrupted", "bug"]
-
-PATIENCE_SECONDS = 600.0
-"""How long a server may be down before a run stops: ten minutes outlast a restart, and not a forgotten one."""
 
 LONE_TRIES = 2
 """How often in a row the requests of one record may fail while those of others are answered: then it is its own fault.
