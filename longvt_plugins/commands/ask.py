@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -134,8 +135,14 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 def _thumbnails(chosen: Any, console: Console) -> Any:
-    # What is piped into a file or a program is text.
-    return "none" if chosen == "auto" and not console.is_terminal else chosen
+    # Terminals are asked what they can, and answer on standard input.
+    can_answer = sys.stdin is not None and sys.stdin.isatty()
+    if chosen == "auto":
+        # What is piped into a file or a program is text.
+        return "auto" if console.is_terminal and can_answer else "none"
+    if chosen != "none" and console.is_terminal and not can_answer:
+        raise ConfigError(f"--thumbnails {chosen} needs a terminal on standard input too; leave it out, or take none")
+    return chosen
 
 
 def _parser() -> argparse.ArgumentParser:
