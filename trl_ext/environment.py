@@ -25,7 +25,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from longvt_plugins.budget import ANSWER_NOW, NO_TURN_LEFT, REFUSAL_TOKENS, Budget
 from longvt_plugins.conversation import Form, question_blocks
@@ -39,6 +39,9 @@ from longvt_plugins.video.config import VideoKeys
 from longvt_plugins.video.library import VideoLibrary
 from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling, Mode, Scaling
 from trl_ext.ledger import CALLS_PER_TURN, REFUSED, Ledger
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 logger = logging.getLogger(__name__)
 
@@ -255,7 +258,7 @@ class VideoEnvironment:
 
         Returns:
             What the model sees before its first turn: the overview of every video, then the question. Where a
-            video cannot be decoded, that it cannot; the rollout has failed then.
+            video cannot be decoded, a blank picture and that it cannot; the rollout has failed then.
 
         Raises:
             ConfigError: Not a row.
@@ -274,9 +277,16 @@ class VideoEnvironment:
         except VideoNotFoundError as error:
             raise VideoNotFoundError(f"training row {self.row['id']!r}: {error}") from error
         except VideoError as error:
-            return self._fail(error, "the overview")
+            # A picture all the same: where processes share the weights out, they run the vision tower together, and one
+            # whose rollouts show nothing would leave the others waiting.
+            return [{"type": "image", "image": self._blank()}, *self._fail(error, "the overview")]
         finally:
             self._context.close()
+
+    def _blank(self) -> Image:
+        from PIL import Image
+
+        return Image.new("RGB", self.config.overview.size(1, 1))
 
     def _start(self, videos: Mapping[str, str]) -> None:
         budget = Budget(max_frames=self.config.max_frames, max_calls=self.config.max_calls)

@@ -175,7 +175,10 @@ def test_a_rollout_whose_video_is_no_video_has_failed_before_its_first_turn(plug
     columns["videos"] = json.dumps({"video_1.mp4": str(tmp_path / "notes.mp4")})
     environment = make_environment(EnvironmentConfig(), plugins)()
     with caplog.at_level(logging.WARNING):
-        assert environment.reset(**columns) == [{"type": "text", "text": "Error: the video cannot be read"}]
+        picture, told = environment.reset(**columns)
+    assert told == {"type": "text", "text": "Error: the video cannot be read"}
+    # Processes that share the weights out run the vision tower together: each needs a picture.
+    assert picture["image"].size == (28, 28) and picture["image"].getextrema() == ((0, 0),) * 3
     assert "notes.mp4" in environment.failure
     assert environment.video_errors == 1
     assert "row 'row-1' is not scored" in caplog.text

@@ -249,7 +249,7 @@ def test_a_row_whose_video_is_broken_fails_its_own_rollouts_and_no_others(tmp_pa
         assert rollout.stop_reason == "error"
         assert rollout.error.startswith("the overview: ") and "broken.mp4" in rollout.error
         assert set(rollout.rewards.values()) == {None}
-        assert rollout.windows == [] and rollout.frames == 0
+        assert rollout.windows == [] and rollout.frames == 1, "a blank one"
     right, wrong, *failed = trainer._logs["advantages"]
     assert right > 0 > wrong and failed == [0.0, 0.0]
 
