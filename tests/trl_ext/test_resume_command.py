@@ -84,7 +84,7 @@ def after(folder, seconds):
 def history(folder) -> list[dict]:
     log = json.loads((folder / "out" / "checkpoint-5" / "trainer_state.json").read_text())["log_history"]
     told = ("loss", "grad_norm", "reward", "entropy", "completions/mean_length", "epoch", "step")
-    return [{key: entry[key] for key in told} for entry in log if "loss" in entry]
+    return [{key: entry.get(key) for key in told} for entry in log if "loss" in entry]
 
 
 def assert_alike(folder, other):
