@@ -292,6 +292,8 @@ def _stored_block(block: Mapping[str, Any]) -> dict[str, Any]:
     except (AttributeError, TypeError):
         raise TypeError(f"an image block holds a PIL image or a reference, not {type(image).__name__}") from None
     reference = {"video": block.get("video"), "time": block.get("time"), "width": width, "height": height}
+    if "region" in block:
+        reference["region"] = block["region"]
     return {**block, "image": reference}
 
 

@@ -81,12 +81,16 @@ class TextBlock(TypedDict):
 
 
 class FrameReference(TypedDict):
-    """Stands for an image on disk: where the frame comes from. Sizes are pixels, ``time`` is seconds."""
+    """Stands for an image on disk: where the frame comes from. Sizes are pixels, ``time`` is seconds.
+
+    ``region`` is left, top, right and bottom in thousandths of the whole frame, where a part of it was shown.
+    """
 
     video: str
     time: float
     width: int
     height: int
+    region: NotRequired[list[float]]
 
 
 class ImageBlock(TypedDict):
@@ -96,6 +100,7 @@ class ImageBlock(TypedDict):
     image: Image.Image | FrameReference
     time: NotRequired[float]
     video: NotRequired[str]
+    region: NotRequired[list[float]]
 
 
 Block = TextBlock | ImageBlock

@@ -130,6 +130,8 @@ class ToolContext:
         block: ImageBlock = {"type": "image", "image": image.image, "time": image.time}
         if video is not None:
             block["video"] = video
+        if image.region is not None:
+            block["region"] = list(image.region)
         return block
 
     def frames(self, frames: Iterable[Frame], *, video: str, labels: str = "seconds") -> list[Block]:
@@ -215,5 +217,8 @@ def frame_blocks(frames: Iterable[Frame], *, video: str, labels: str = "seconds"
     for frame in frames:
         if labels == "seconds":
             blocks.append(text_block(f"{format_seconds(frame.time)}s"))
-        blocks.append({"type": "image", "image": frame.image, "time": frame.time, "video": video})
+        block: ImageBlock = {"type": "image", "image": frame.image, "time": frame.time, "video": video}
+        if frame.region is not None:
+            block["region"] = list(frame.region)
+        blocks.append(block)
     return blocks

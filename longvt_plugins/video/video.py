@@ -44,11 +44,13 @@ class Frame:
         image: RGB, the right way up.
         time: When it comes on screen, in seconds from the first frame shown.
         exact: False where damage left only a faulty picture, or a neighbour to stand in for the right one.
+        region: Left, top, right and bottom in thousandths of the whole frame, where this is a part of it.
     """
 
     image: Image.Image
     time: float
     exact: bool = True
+    region: tuple[float, float, float, float] | None = None
 
     @property
     def width(self) -> int:
@@ -78,7 +80,21 @@ class Frame:
         left, top, right, bottom = box
         # Whole pixels, outwards, so that a box thinner than one pixel still shows something.
         part = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
-        return Frame(self.image.crop(part), self.time, self.exact)
+        own = self.region or (0.0, 0.0, 1000.0, 1000.0)
+        across, down = (own[2] - own[0]) / self.width, (own[3] - own[1]) / self.height
+        left, top, right, bottom = part
+        region = (own[0] + left * across, own[1] + top * down, own[0] + right * across, own[1] + bottom * down)
+        return Frame(self.image.crop(part), self.time, self.exact, region)
+
+    def cut(self, region: Sequence[float]) -> Frame:
+        """The part that ``region`` of a frame of this video names, of the whole frame: the same pixels once more.
+
+        Raises:
+            OutsideVideoError: There is no such part.
+        """
+        sides = (self.width, self.height) * 2
+        # Regions come from whole pixels; without rounding, the last bit would widen them by one.
+        return self.crop([round(edge * side / 1000) for edge, side in zip(region, sides, strict=True)])
 
     def resized(self, size: tuple[int, int]) -> Frame:
         """The same picture at another width and height, by bicubic resampling without aliasing."""
@@ -86,7 +102,7 @@ class Frame:
 
         if self.image.size == size:
             return self
-        return Frame(self.image.resize(size, Image.Resampling.BICUBIC), self.time, self.exact)
+        return Frame(self.image.resize(size, Image.Resampling.BICUBIC), self.time, self.exact, self.region)
 
 
 class VideoReader(Protocol):

@@ -43,7 +43,7 @@ class Pictures:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._wanted: dict[str, dict[tuple[float, int, int], str]] = defaultdict(dict)
+        self._wanted: dict[str, dict[tuple[float, int, int, tuple[float, ...]], str]] = defaultdict(dict)
         self._data: dict[str, str] = {}
         self.failures: dict[str, str] = {}
         self.durations: dict[str, float] = {}
@@ -53,11 +53,12 @@ class Pictures:
 
         Args:
             video: The file.
-            image: ``time`` in seconds, ``width`` and ``height`` as the model saw it.
+            image: ``time`` in seconds, ``width`` and ``height`` as the model saw it, ``region`` where it saw a part.
         """
         time, width, height = float(image["time"]), int(image["width"]), int(image["height"])
-        name = hashlib.sha256(f"{video}\0{time!r}\0{width}x{height}".encode()).hexdigest()[:20]
-        self._wanted[video][time, width, height] = name
+        region = tuple(float(edge) for edge in image.get("region") or ())
+        name = hashlib.sha256(f"{video}\0{time!r}\0{width}x{height}\0{region}".encode()).hexdigest()[:20]
+        self._wanted[video][time, width, height, region] = name
         return name
 
     def source(self, name: str) -> str | None:
@@ -72,10 +73,10 @@ class Pictures:
             try:
                 with Video.open(video) as opened:
                     self.durations[video] = opened.duration
-                    for (time, width, height), name in sorted(wanted.items()):
+                    for (time, width, height, region), name in sorted(wanted.items()):
                         # A time written for a person is rounded, and may lie a little past the end.
-                        shown = min(time, max(0.0, opened.duration - 1e-3))
-                        self._keep(name, opened.frame_at(shown).resized((width, height)).image)
+                        frame = opened.frame_at(min(time, max(0.0, opened.duration - 1e-3)))
+                        self._keep(name, (frame.cut(region) if region else frame).resized((width, height)).image)
             except VideoError as error:
                 self.failures[video] = str(error)
 

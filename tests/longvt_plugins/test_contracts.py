@@ -47,7 +47,7 @@ def test_the_presets_take_one_frame_a_second_of_at_most_224_by_224_pixels():
 
 
 def test_frame():
-    assert fields(Frame) == ["image", "time", "exact"]
+    assert fields(Frame) == ["image", "time", "exact", "region"]
     assert Frame.__dataclass_params__.frozen
     assert {field.name: field.default for field in dataclasses.fields(Frame)}["exact"] is True
 

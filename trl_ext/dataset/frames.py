@@ -49,16 +49,23 @@ def with_frames(
     """
     messages = [copied(message) for message in messages]
     wanted: dict[str, dict[tuple[int, int], list[dict[str, Any]]]] = {}
+    # Of a part of a frame, the whole frame is read in its own size and the part cut out of it.
+    parts: dict[str, dict[tuple[int, int], list[dict[str, Any]]]] = {}
     for block in image_blocks(messages):
         reference = block["image"]
         if isinstance(reference, Mapping):
             size = (reference["width"], reference["height"])
-            wanted.setdefault(reference["video"], {}).setdefault(size, []).append(block)
-    for name, sizes in wanted.items():
+            of_video = parts if reference.get("region") else wanted
+            of_video.setdefault(reference["video"], {}).setdefault(size, []).append(block)
+    for name in {**wanted, **parts}:
         if name not in videos:
             raise ConfigError(f"{where}: a frame is of {name!r}, which is not a video of its row")
         with library.open(videos[name]) as video:
-            for (width, height), blocks in sizes.items():
+            for size, blocks in parts.get(name, {}).items():
+                for block in blocks:
+                    part = video.frame_at(block["image"]["time"]).cut(block["image"]["region"])
+                    block["image"] = part.resized(size).image
+            for (width, height), blocks in wanted.get(name, {}).items():
                 times = sorted({block["image"]["time"] for block in blocks})
                 frames = video.frames(times, _SizeAsShown(width=width, height=height))
                 images = {time: frame.image for time, frame in zip(times, frames, strict=True)}

@@ -125,3 +125,28 @@ def test_a_mistake_of_the_model_is_told_to_it(detailed, arguments, said):
     assert said in str(told.value)
     assert "\n" not in str(told.value)
     assert len(str(told.value)) < 400
+
+
+def test_what_was_seen_can_be_shown_again_from_a_stored_conversation(detailed):
+    """A rollout keeps references; a zoomed part must not come back as the whole frame."""
+    from longvt_plugins import Video
+    from longvt_plugins.rollouts import to_references
+
+    reply = call_tool(zoom_region, detailed, timestamp=2.5, bbox=[123, 77, 641, 533])
+    (message,) = to_references([{"role": "tool", "content": reply}])
+    reference = message["content"][-1]["image"]
+    with Video.open(detailed) as video:
+        again = video.frame_at(reference["time"]).cut(reference["region"])
+    shown = images(reply)[0]["image"]
+    assert np.array_equal(np.asarray(again.resized((reference["width"], reference["height"])).image), np.asarray(shown))
+
+
+def test_a_part_of_a_part_knows_where_it_lies():
+    from PIL import Image
+
+    from longvt_plugins import Frame
+
+    whole = Frame(Image.fromarray(np.arange(100 * 200, dtype=np.uint8).reshape(100, 200) % 251), 0.0)
+    part = whole.crop([20, 10, 120, 60]).crop([10, 10, 40, 30])
+    assert part.region == pytest.approx((150, 200, 300, 400))
+    assert np.array_equal(np.asarray(whole.cut(part.region).image), np.asarray(part.image))
