@@ -29,8 +29,6 @@ def converse(command, answer, seconds=120, stdin=None):
     env = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
     stdin = slave if stdin is None else stdin
     process = subprocess.Popen(command, stdin=stdin, stdout=slave, stderr=slave, env=env, start_new_session=True)
-        command, stdin=slave if stdin is None else stdin, stdout=slave, stderr=slave, env=env, start_new_session=True
-    )
     os.close(slave)
     written, asked, end = b"", 0, time.monotonic() + seconds
     while time.monotonic() < end:
