@@ -133,7 +133,12 @@ class Recipe(RecipeSettings):
 
 
 def load_recipe(
-    path: str | Path, environ: Mapping[str, str], *, source: str | Path | None = None, seed: int | None = None
+    path: str | Path,
+    environ: Mapping[str, str],
+    *,
+    source: str | Path | None = None,
+    seed: int | None = None,
+    need_keys: bool = True,
 ) -> Recipe:
     """Reads a pipeline file.
 
@@ -142,6 +147,7 @@ def load_recipe(
         environ: ``os.environ``, at the edge; keys and addresses are looked up in it.
         source: Instead of the file's ``input``.
         seed: Instead of the file's.
+        need_keys: False for who only looks: a key that the environment lacks is then no fault.
 
     Raises:
         ConfigError: What is wrong, and where.
@@ -158,7 +164,9 @@ def load_recipe(
         raise ConfigError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict):
         raise ConfigError(f"recipe {path} must be a mapping with input, models and steps")
-    return read_recipe(given, environ, where=str(path), folder=path.parent, source=source, seed=seed)
+    return read_recipe(
+        given, environ, where=str(path), folder=path.parent, source=source, seed=seed, need_keys=need_keys
+    )
 
 
 def read_recipe(
@@ -169,6 +177,7 @@ def read_recipe(
     folder: Path | None = None,
     source: str | Path | None = None,
     seed: int | None = None,
+    need_keys: bool = True,
 ) -> Recipe:
     """A pipeline from its mapping.
 
@@ -179,13 +188,14 @@ def read_recipe(
         folder: Relative paths lie here.
         source: Instead of ``input``.
         seed: Instead of ``seed``.
+        need_keys: As for :func:`load_recipe`.
 
     Raises:
         ConfigError: What is wrong, and where.
     """
     rest = dict(given)
     told = rest.pop("input", None)
-    models, offline = read_models(rest.pop("models", None), environ, where)
+    models, offline = read_models(rest.pop("models", None), environ, where, need_keys=need_keys)
     steps = _steps(rest.pop("steps", None), where)
     settings = check(RecipeSettings, rest, where)
     values = {**vars(settings)} | ({} if seed is None else {"seed": seed})
@@ -274,13 +284,16 @@ def _step(line: object, where: str) -> RecipeStep:
     return RecipeStep(line["step"], name, line.get("from"), beside, line.get("model"), dict(line.get("set") or {}))
 
 
-def read_models(told: object, environ: Mapping[str, str], where: str) -> tuple[dict[str, ChatConfig], tuple[str, ...]]:
+def read_models(
+    told: object, environ: Mapping[str, str], where: str, *, need_keys: bool = True
+) -> tuple[dict[str, ChatConfig], tuple[str, ...]]:
     """Settings of models, with what they leave open taken from the environment.
 
     Args:
         told: As the YAML has it; None is the one that the environment names, if it names one.
         environ: ``os.environ``, at the edge.
         where: Begins the errors.
+        need_keys: As for :func:`load_recipe`.
 
     Returns:
         The settings by name, and the names of those that are the offline reader.
@@ -302,18 +315,22 @@ def read_models(told: object, environ: Mapping[str, str], where: str) -> tuple[d
             continue
         if not isinstance(settings, dict):
             raise ConfigError(f"{place} must be a mapping with base_url and model, or {OFFLINE}, not {settings!r}")
-        models[str(name)] = ChatConfig.from_mapping(_with_environment(settings, environ, place), place)
+        models[str(name)] = ChatConfig.from_mapping(_with_environment(settings, environ, place, need_keys), place)
     return models, tuple(offline)
 
 
-def _with_environment(settings: Mapping[str, Any], environ: Mapping[str, str], where: str) -> dict[str, Any]:
+def _with_environment(
+    settings: Mapping[str, Any], environ: Mapping[str, str], where: str, need_keys: bool
+) -> dict[str, Any]:
     found = dict(settings)
     variable = found.pop("api_key_variable", None)
     address, key = environ.get("OPENAI_BASE_URL", "").strip(), environ.get("OPENAI_API_KEY", "").strip()
     if variable is not None:
-        if not isinstance(variable, str) or not environ.get(variable, "").strip():
+        own = environ.get(variable, "").strip() if isinstance(variable, str) else ""
+        if need_keys and not own:
             raise ConfigError(f"{where}: the environment variable {variable} is not set")
-        found["api_key"] = environ[variable].strip()
+        if own:
+            found["api_key"] = own
     # The key of the environment goes to the address of the environment alone, never to one that a recipe names.
     if "base_url" not in found and (address or key):
         found["base_url"] = address or OPENAI

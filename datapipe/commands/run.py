@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from datapipe.run import RunOptions, run_recipe
     from longvt_plugins.errors import ConfigError
 
-    recipe = load_recipe(args.recipe, os.environ, source=args.input, seed=args.seed)
+    recipe = load_recipe(args.recipe, os.environ, source=args.input, seed=args.seed, need_keys=not args.dry_run)
     if args.max_cost is not None and not args.max_cost > 0:
         raise ConfigError(f"--max-cost must be US dollars above 0, not {args.max_cost:g}")
     if args.concurrency is not None and args.concurrency < 1:

@@ -66,7 +66,9 @@ def test_the_environments_key_goes_to_no_address_that_a_recipe_names():
     recipe = read_recipe(GOOD, {"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": "http://them/v1"})
     assert recipe.models["default"].api_key != "sk-1"
     named = {"base_url": "http://gpu:8000/v1", "model": "m", "api_key_variable": "GPU_KEY"}
-    assert read_recipe(GOOD | {"models": {"default": named}}, {"GPU_KEY": "k-2"}).models["default"].api_key == "k-2"
+    with_key = GOOD | {"models": {"default": named}}
+    assert read_recipe(with_key, {"GPU_KEY": "k-2"}).models["default"].api_key == "k-2"
+    assert read_recipe(with_key, {}, need_keys=False).models["default"].model == "m", "who only looks needs no key"
 
 
 @pytest.mark.parametrize(
