@@ -28,6 +28,9 @@ from trl_ext.environment import VideoEnvironment
 
 _MOST_THREADS = 8
 
+_TELLING = 256
+"""Last tokens of a prompt, the question among them, by which it is known: what stands before are pictures."""
+
 
 def follow_turns(trainer: Any) -> None:
     """Follows a trainer, from its next batch on; a second call, or one with environments of others, does nothing.
@@ -73,7 +76,7 @@ class Prefetcher:
         self._config, self._library = environment.config, environment.library
         self._progress = environment.progress
         self._crops = any(tool.name == "crop_video" for tool in environment._tools)
-        self._openings: dict[tuple[int, int], Any] = {}
+        self._openings: dict[tuple[int, tuple[int, ...]], VideoEnvironment] = {}
 
     def open_batch(self, rows: Iterable[Any]) -> None:
         """Decodes the overviews of a batch, if there is more than one.
@@ -109,7 +112,7 @@ class Prefetcher:
         """
         if not self._openings:
             for prompt, environment in zip(prompts, environments, strict=False):
-                self._openings.setdefault((len(prompt), hash(tuple(prompt))), environment)
+                self._openings.setdefault((len(prompt), tuple(prompt[-_TELLING:])), environment)
         if not self._crops:
             return
         jobs: dict[Any, Callable[[], Any]] = {}
@@ -134,10 +137,9 @@ class Prefetcher:
 
     def _environment(self, prompt: Sequence[int]) -> VideoEnvironment | None:
         """Whose conversation begins like this; all rollouts of a group begin alike and have one video."""
-        for length, begun in self._openings:
-            if len(prompt) >= length and hash(tuple(prompt[:length])) == begun:
-                found: VideoEnvironment = self._openings[length, begun]
-                return found
+        for (length, end), environment in self._openings.items():
+            if len(prompt) >= length and tuple(prompt[max(0, length - _TELLING) : length]) == end:
+                return environment
         return None
 
     def _run(self, jobs: Sequence[Callable[[], Any]]) -> None:
