@@ -66,12 +66,12 @@ def test_a_run_again_works_on_nothing_dropped_records_included(work_dir, stores)
 def test_questions_are_those_that_the_videos_answer(stores, work_dir, figures):
     truth = {row["videos"]["video_1.mp4"]: row for row in read_rows(work_dir / "world" / "train.parquet")}
     pairs = kept(stores, "filter_vlm")
-    assert len(pairs) == 2
+    assert len({pair["video"] for pair in pairs}) == 2
     for pair in pairs:
         row = truth[pair["path"]]
         assert row["question"] != pair["question"] or row["answer"] == pair["answer"]
     agreement = figures.questions["filter_vlm"].agreement
-    assert agreement.windows == 2
+    assert agreement.windows == len(pairs)
     assert agreement.mean_iou > 0.8
 
 
@@ -90,7 +90,7 @@ def test_the_teacher_really_looked_and_its_traces_are_of_the_form_that_is_traine
 def test_its_files_are_those_that_training_reads(run, work_dir, tmp_path):
     run("datapipe", "export", work_dir, "--out", tmp_path / "data", "--rl", "filter_vlm", "--benchmark-share", "0")
     rows = read_rows(tmp_path / "data" / "rl.parquet")
-    assert len(rows) == 2
+    assert len({row["videos"]["video_1.mp4"] for row in rows}) == 2
     assert all(Path(file).is_file() for row in rows for file in row["videos"].values())
     rollouts = read_rollouts(tmp_path / "data" / "rft.parquet")
     assert rollouts[0].answer
@@ -99,13 +99,13 @@ def test_its_files_are_those_that_training_reads(run, work_dir, tmp_path):
 
 
 def test_the_report_counts_yield_types_lengths_and_overlap(work_dir, stores, figures):
-    own = figures.questions["filter_vlm"]
-    assert (own.count, own.videos) == (2, 2)
-    assert sum(own.types.values()) == sum(own.lengths) == sum(own.places) == 2
-    assert (own.blind, own.leaked) == (2, 0)
+    own, count = figures.questions["filter_vlm"], len(kept(stores, "filter_vlm"))
+    assert (own.count, own.videos) == (count, 2)
+    assert sum(own.types.values()) == sum(own.lengths) == sum(own.places) == count
+    assert (own.blind, own.leaked) == (count, 0)
     asked = [row["question"] for row in read_rows(work_dir / "world" / "train.parquet")]
     assert own.benchmarks["itself"] == sum(pair["question"] in asked for pair in kept(stores, "filter_vlm"))
-    assert figures.traces["generate_imcott"].well_formed == 2
+    assert figures.traces["generate_imcott"].well_formed == count
 
 
 def test_the_report_is_a_page_that_asks_nobody_and_a_table(run, work_dir, figures, tmp_path):
@@ -117,12 +117,12 @@ def test_the_report_is_a_page_that_asks_nobody_and_a_table(run, work_dir, figure
     assert "http" not in page.replace("http://www.w3.org", "")
     done = run("datapipe", "report", work_dir, "--json", tmp_path / "report.json")
     assert "IoU with the true window, mean" in done.stdout, "the truth of made videos is found"
-    assert json.loads((tmp_path / "report.json").read_text())["questions"]["filter_vlm"]["count"] == 2
+    assert json.loads((tmp_path / "report.json").read_text())["questions"]["filter_vlm"]["count"] >= 2
 
 
 def test_a_reviewer_sees_what_was_described_around_a_question(work_dir, stores):
     entries = gather(stores, "filter_vlm", planned_steps(work_dir, stores))
-    assert len(entries) == 2
+    assert len({entry.video for entry in entries}) == 2
     assert any("square" in text for _, _, text in entries[0].captions)
     assert [verdict["by"] for verdict in entries[0].verdicts] == ["filter_text", "filter_vlm"]
     traces = gather(stores, "generate_imcott", planned_steps(work_dir, stores), limit=1)
@@ -143,7 +143,7 @@ def test_what_cannot_be_reviewed_is_told(run, work_dir, stores):
 def test_decisions_come_back_in_as_a_step(run, work_dir, stores, tmp_path):
     run("datapipe", "review", work_dir, "filter_vlm", "--html", tmp_path / "page.html")
     assert (tmp_path / "page.html").stat().st_size > 10_000
-    first, second = kept(stores, "filter_vlm")
+    first, second, *_ = kept(stores, "filter_vlm")
     decisions = tmp_path / "decisions.jsonl"
     decisions.write_text(
         json.dumps({"id": first["id"], "decision": "reject", "note": "dull"})
