@@ -64,6 +64,7 @@ class AgentArguments(VideoKeys):
         seed_thought: Thought before the look at the right window, in tasks that give it.
         prompts_dir: Folder with prompts of your own.
         concurrency: Rollouts under way at once; by default the model's own choice.
+        mcp: Address of an MCP server, or the command that starts one; of the tools named, those that it has are its.
         rollouts: Folder for the conversations, a sub-folder for each task.
         run: Name of the run in them.
     """
@@ -94,6 +95,7 @@ class AgentArguments(VideoKeys):
     seed_thought: str = AgentConfig.seed_thought
     prompts_dir: str | None = None
     concurrency: int | None = None
+    mcp: str | None = None
     rollouts: str | None = None
     run: str = "evaluation"
 

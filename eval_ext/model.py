@@ -27,6 +27,7 @@ from loguru import logger
 
 from eval_ext.arguments import KEY_VARIABLE, AgentArguments, LocalArguments, ServerArguments, parse_arguments
 from eval_ext.asked import REPORT_VARIABLE, Asked, tell_asked
+from eval_ext.mcp_tools import McpTools, offer_tools
 from eval_ext.metering import Effort, MeteredBackend
 from eval_ext.outcome import read_outcome, write_outcome
 from eval_ext.rollout_files import TraceFile
@@ -66,6 +67,9 @@ class AgentModel(lmms):  # type: ignore[misc]
         self._report = Path(report) if report else None
         arguments.agent_config()  # a value that makes no sense is told before any video is read
         self._plugins = create_plugin_manager()
+        self._mcp = McpTools(arguments.mcp) if arguments.mcp else None
+        if self._mcp is not None:
+            offer_tools(self._plugins, self._mcp)
         self._plugins.select_tools(arguments.agent_config().tools)
         # One for all tasks: they ask about the same videos.
         self._library = VideoLibrary(arguments.video, self._plugins)
@@ -107,6 +111,8 @@ class AgentModel(lmms):  # type: ignore[misc]
         """Frees the model, once all is answered."""
         self._backend = None
         self._library.close()
+        if self._mcp is not None:
+            self._mcp.close()
         super().clean()
 
     def _answer(self, task: str, requests: Sequence[Any]) -> list[GenerationResult]:
