@@ -41,6 +41,7 @@ SOURCE = ""
 Journal = Literal["wal", "delete"]
 
 _PATIENCE_SECONDS = 30.0
+_LARGEST_LOG = 64 << 20
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -218,7 +219,8 @@ class Store:
                 self._db.execute(f"PRAGMA journal_mode = {journal}")
                 # A process that is killed loses nothing; a power cut may lose the latest results, no more.
                 self._db.execute("PRAGMA synchronous = NORMAL")
-                self._db.execute("PRAGMA temp_store = MEMORY")
+                # The log of a large input is given back to the disk once it has been worked in.
+                self._db.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
                 self._db.executescript(_SCHEMA)
             found = self.meta("format")
             if found is None and not read_only:

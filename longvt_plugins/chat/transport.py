@@ -163,13 +163,14 @@ class Connection:
         from openai import AsyncOpenAI
 
         from longvt_plugins.chat.bounded import bound_reply
+        from longvt_plugins.chat.pools import SmallPools
 
         http = httpx2.AsyncClient(
             # A packed reply could unpack to any size.
             headers={"accept-encoding": "identity"},
             timeout=None,
-            verify=_tls(),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._config.concurrency),
+            verify=_tls(),  # of proxies; other connections are the transport's
+            transport=SmallPools(self._config.concurrency, verify=_tls()),
             event_hooks={"response": [bound_reply, tap_reply]},
         )
         return AsyncOpenAI(
