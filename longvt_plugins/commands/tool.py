@@ -44,7 +44,7 @@ def run(argv: list[str]) -> int:
 
     plugins = create_plugin_manager()
     if not argv or argv[0] in ("-h", "--help"):
-        print("usage: longvt tool NAME[:OPTION=VALUE] VIDEO [--PARAMETER VALUE ...] --out DIR\n")
+        print("usage: longvt tool NAME[:OPTION=VALUE] VIDEO [--PARAMETER VALUE ...] [--out DIR]\n")
         print(
             "\n\n".join(_description(plugins.tools.get(name), plugins.tools.provider(name)) for name in plugins.tools)
         )
@@ -52,7 +52,7 @@ def run(argv: list[str]) -> int:
     (tool,) = plugins.select_tools([argv[0]])
     args = vars(_parser(tool).parse_args(argv[1:]))
     blocks = _call(plugins, tool, args)
-    _print_reply(blocks, Path(args["out"]))
+    _print_reply(blocks, Path(args["out"]) if "out" in args else None)
     return 0
 
 
@@ -74,12 +74,13 @@ def _call(plugins: PluginManager, tool: Tool, args: dict[str, Any]) -> list[Bloc
         return plugins.call_tool(tool, ctx, ToolCall("call_1", tool.name, given))
 
 
-def _print_reply(blocks: list[Block], folder: Path) -> None:
-    """Prints the texts, writes the images and prints where they are."""
+def _print_reply(blocks: list[Block], folder: Path | None) -> None:
+    """Prints the texts, writes the images and prints where they are; without a folder, only how large they are."""
     from PIL import Image
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--out {folder} cannot be a folder: {error.strerror}") from error
     images = 0
@@ -91,6 +92,9 @@ def _print_reply(blocks: list[Block], folder: Path) -> None:
         image = block["image"]
         if not isinstance(image, Image.Image):
             raise TypeError(f"image {images} of the reply is a {type(image).__name__}, not a PIL image")
+        if folder is None:
+            print(f"(a picture of {image.width}x{image.height} pixels; --out DIR writes it)")
+            continue
         path = folder / f"{images:02d}{_second(block)}.jpg"
         # 4:4:4 keeps small coloured text readable: what a person checks is what a model gets.
         image.convert("RGB").save(path, quality=JPEG_QUALITY, subsampling="4:4:4")
@@ -116,7 +120,7 @@ def _parser(tool: Tool) -> argparse.ArgumentParser:
     )
     if "video_path" in _parameters(tool):
         parser.add_argument("video", metavar="VIDEO", help=f"a video file; the tool sees it as {VIDEO_NAME}")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder for the images of the reply")
+    parser.add_argument("--out", metavar="DIR", help="folder for the images of the reply")
     parser.add_argument(
         "--reader", metavar="NAME", default="pyav", help="an installed video reader instead of the built-in one"
     )

@@ -17,6 +17,7 @@ import hashlib
 import os
 import threading
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,13 @@ _PIXELS = 384 * 384
 """Of a frame that is handed to a model: what the larger of them look at."""
 
 _VERSION = 1
+_KEPT_INDEXES = 8
+"""In the memory of a process: at most 75 MB."""
+
+_loading = threading.Lock()
 _encoding = threading.Lock()
+_indexing = threading.Lock()
+_kept: OrderedDict[str, FrameIndex] = OrderedDict()
 
 
 class Encoder:
@@ -85,17 +92,20 @@ class Encoder:
         return unit
 
 
-@functools.lru_cache(maxsize=1)
 def load_encoder(model: str, device: str) -> Encoder:
     """A model from a folder; the last one is kept.
 
     Raises:
-        ConfigError: No such folder, or no model of text and pictures in it.
+        ConfigError: No model of text and pictures in it.
         MissingExtraError: No transformers.
     """
-    folder = Path(model).expanduser()
-    if not (folder / "config.json").is_file():
-        raise ConfigError(f"search_frames: no model in {folder} (it has no config.json); nothing is downloaded")
+    # One thread loads, the others wait: a batch of rollouts would else load as many models at once.
+    with _loading:
+        return _load(Path(model), device)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(folder: Path, device: str) -> Encoder:
     try:
         from transformers import AutoModel, AutoProcessor
     except ImportError:
@@ -144,13 +154,13 @@ class FrameIndex:
 def index_video(
     video: Video, encoder: Encoder, *, step: float, folder: Path | None, report: Callable[[int, int], None]
 ) -> FrameIndex:
-    """The index of a video: read from the folder, or made and kept there.
+    """The index of a video: the one in memory, that in the folder, or a new one that is kept in both.
 
     Args:
         video: Its frames are decoded where there is no index yet.
         encoder: Makes vectors of them.
         step: Seconds from one frame to the next.
-        folder: Where indexes are kept; None makes one anew at every call.
+        folder: Where indexes are kept; None keeps a few in memory alone.
         report: Told how many frames are done, and of how many.
 
     Raises:
@@ -162,8 +172,21 @@ def index_video(
         if folder
         else None
     )
-    if file is not None and (kept := _read(file)) is not None:
-        return kept
+    # One thread makes an index, the others find it: the rollouts of a group search the same video.
+    with _indexing:
+        index = _kept.get(key) or (_read(file) if file is not None else None)
+        if index is None:
+            index = _make(video, encoder, step, report)
+            if file is not None:
+                _write(file, index)
+        _kept[key] = index
+        _kept.move_to_end(key)
+        if len(_kept) > _KEPT_INDEXES:
+            _kept.popitem(last=False)
+    return index
+
+
+def _make(video: Video, encoder: Encoder, step: float, report: Callable[[int, int], None]) -> FrameIndex:
     sampling = FrameSampling(fps=1 / step, max_frames=MAX_FRAMES, min_pixels=1, max_pixels=_PIXELS, factor=2)
     times = sampling.times(TimeSpan(0, video.duration))
     parts = []
@@ -171,10 +194,7 @@ def index_video(
         report(begin, len(times))
         frames = video.frames(times[begin : begin + _BATCH], sampling)
         parts.append(encoder.images([frame.image for frame in frames]))
-    index = FrameIndex(np.array(times), np.concatenate(parts))
-    if file is not None:
-        _write(file, index)
-    return index
+    return FrameIndex(np.array(times), np.concatenate(parts))
 
 
 def _read(file: Path) -> FrameIndex | None:

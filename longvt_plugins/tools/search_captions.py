@@ -21,6 +21,7 @@ from longvt_plugins.hookspecs import RegisterTool, hookimpl
 from longvt_plugins.subtitles import MAX_LINES, Line
 from longvt_plugins.tools.context import ToolContext
 from longvt_plugins.tools.found_lines import FileState, Shown, check_query, keep_lines, show_lines
+from longvt_plugins.tools.local_files import ExistingFile
 from longvt_plugins.types import Block
 
 SUFFIX = ".captions.jsonl"
@@ -36,7 +37,7 @@ _MAX_CHARACTERS = 4000
 
 
 def search_captions(  # noqa: D417 - ctx is hidden
-    ctx: ToolContext, video_path: str, query: str, *, lines: Shown = 5, captions: str | None = None
+    ctx: ToolContext, video_path: str, query: str, *, lines: Shown = 5, captions: ExistingFile | None = None
 ) -> list[Block]:
     """Search what happens in the video: returns the captions of its parts that have words of the query.
 
@@ -51,9 +52,7 @@ def search_captions(  # noqa: D417 - ctx is hidden
     """
     check_query(query)
     if captions is not None:
-        file, which = Path(captions).expanduser().absolute(), str(ctx.file(video_path).absolute())
-        if not file.is_file():
-            raise ConfigError(f"search_captions: there is no file {file}")
+        file, which = Path(captions), str(ctx.file(video_path).absolute())
     else:
         beside = ctx.companions(video_path, (SUFFIX,))
         if not beside:

@@ -6,8 +6,8 @@
     tools: ["search_frames:model=/models/clip:frames=16:step=2:index=/scratch/longvt:device=cuda"]
 
 Needs ``pip install 'longvt-plugins[tools]'``. The first search of a video decodes and encodes it, a frame each ``step``
-seconds; what comes of it lies in ``index``, by default beside the decoded frames (``video_cache_dir``). Without either
-every search begins anew.
+seconds; what comes of it lies in ``index``, by default beside the decoded frames (``video_cache_dir``), and that of a
+few videos in memory.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pydantic import Field
 from longvt_plugins.hookspecs import RegisterTool, hookimpl
 from longvt_plugins.tools.context import ToolContext, count_frames
 from longvt_plugins.tools.found_lines import check_query
+from longvt_plugins.tools.local_files import ModelFolder
 from longvt_plugins.types import Block
 
 
@@ -28,7 +29,7 @@ def search_frames(  # noqa: D417 - ctx is hidden
     video_path: str,
     query: str,
     *,
-    model: str,
+    model: ModelFolder,
     frames: Annotated[int, Field(ge=1, le=64)] = 8,
     step: Annotated[float, Field(gt=0.01, le=3600)] = 1.0,
     index: str | None = None,

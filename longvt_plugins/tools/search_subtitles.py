@@ -15,6 +15,7 @@ from longvt_plugins.subtitles import SUFFIXES, Line, read_subtitle_file, read_su
 from longvt_plugins.tools.context import ToolContext
 from longvt_plugins.tools.found_lines import FileState, Shown, check_query, keep_lines, show_lines
 from longvt_plugins.types import Block
+from longvt_plugins.video.video import check_regular_file
 
 
 def search_subtitles(  # noqa: D417 - ctx is hidden
@@ -35,8 +36,9 @@ def search_subtitles(  # noqa: D417 - ctx is hidden
     source = _find_file(ctx, video_path, language)
     # A line of a track or of a file; the video itself stands for the tracks inside it.
     file = source if source is not None else ctx.file(video_path)
-    found = _lines(FileState.of(file), language, ctx.library.config.decode_timeout) if file.is_file() else None
-    if found is None or not found.lines:
+    check_regular_file(file)
+    found = _lines(FileState.of(file), language, ctx.library.config.decode_timeout)
+    if not found.lines:
         wanted = f" in the language {language!r}" if language else ""
         raise ToolError(f"{video_path} has no subtitles{wanted}")
     return show_lines(ctx, found, query, limit=lines, kind="lines of subtitles")

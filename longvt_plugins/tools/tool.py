@@ -155,7 +155,10 @@ class Tool:
                     f"tool {self.name!r} needs {place} ({self.option_help[place]}): "
                     f"name it as {self.name}:{place}=VALUE"
                 ) from None
-            raise ConfigError(f"tool {self.name!r}, option {place}: {first['msg']}, not {given[place]!r}") from None
+            # Pydantic's prefix for what a validator of ours says, which names the value itself.
+            said = first["msg"].removeprefix("Value error, ")
+            told = said if said != first["msg"] else f"{said}, not {given[place]!r}"
+            raise ConfigError(f"tool {self.name!r}, option {place}: {told}") from None
         bare = Tool.from_function(self.function, self.name, shown=shown)
         return dataclasses.replace(bare, options={name: getattr(checked, name) for name in options})
 

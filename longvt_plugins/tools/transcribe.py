@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -22,6 +21,7 @@ from longvt_plugins.console import one_line
 from longvt_plugins.errors import ConfigError, MissingExtraError, ToolError
 from longvt_plugins.hookspecs import RegisterTool, hookimpl
 from longvt_plugins.tools.context import ToolContext
+from longvt_plugins.tools.local_files import ModelFolder
 from longvt_plugins.tools.moments import read_span
 from longvt_plugins.types import Block, TimeSpan
 from longvt_plugins.video.sampling import format_seconds
@@ -39,6 +39,7 @@ PIECE = 15.0
 MAX_CHARACTERS = 1000
 """Of a line: 15 s of fast speech are 300."""
 
+_loading = threading.Lock()
 _hearing = threading.Lock()
 
 
@@ -48,7 +49,7 @@ def transcribe(  # noqa: D417 - ctx is hidden
     start_time: float,
     end_time: float,
     *,
-    model: str,
+    model: ModelFolder,
     language: str | None = None,
     device: str = "cpu",
     max_seconds: Annotated[float, Field(gt=0, le=3600)] = MAX_SECONDS,
@@ -121,23 +122,26 @@ class _Recogniser:
         return text
 
 
-@functools.lru_cache(maxsize=1)
 def load_recogniser(model: str, device: str) -> _Recogniser:
     """A model of speech from a folder; the last one is kept.
 
     Raises:
-        ConfigError: No such folder, or nothing in it that can be loaded.
+        ConfigError: Nothing in it that can be loaded.
         MissingExtraError: No transformers.
     """
-    folder = Path(model).expanduser()
-    if not (folder / "config.json").is_file():
-        raise ConfigError(f"transcribe: no model in {folder} (it has no config.json); nothing is downloaded")
+    # One thread loads, the others wait: a batch of rollouts would else load as many models at once.
+    with _loading:
+        return _load(model, device)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(folder: str, device: str) -> _Recogniser:
     try:
         from transformers import pipeline
     except ImportError:
         raise MissingExtraError("transformers", "tools", "to transcribe") from None
     try:
-        return _Recogniser(pipeline("automatic-speech-recognition", model=str(folder), device=device))
+        return _Recogniser(pipeline("automatic-speech-recognition", model=folder, device=device))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ConfigError(f"transcribe: the model in {folder} cannot be used: {one_line(error)}") from error
 

@@ -183,7 +183,7 @@ def test_what_the_tool_refuses_is_told_as_to_the_model(run, video, tmp_path, opt
     ("args", "complaint"),
     [
         (["crop_vdeo"], "longvt: No tool named 'crop_vdeo'. Did you mean 'crop_video'?"),
-        (["crop_video"], "the following arguments are required: VIDEO, --out, --start-time, --end-time"),
+        (["crop_video"], "the following arguments are required: VIDEO, --start-time, --end-time"),
         (
             ["crop_video", "a.mp4", "--out", "o", "--start-time", "1", "--end-time", "soon"],
             "'soon' is not of type number",

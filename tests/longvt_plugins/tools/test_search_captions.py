@@ -105,5 +105,5 @@ def test_a_faulty_captions_file_is_the_users_mistake(film, line, said):
 
 
 def test_a_missing_captions_file_is_the_users_mistake(film):
-    with pytest.raises(ConfigError, match=r"search_captions: there is no file /nowhere/all\.jsonl"):
+    with pytest.raises(ConfigError, match=r"option captions: there is no file /nowhere/all\.jsonl"):
         search(film, "gate", "search_captions:captions=/nowhere/all.jsonl")

@@ -58,6 +58,11 @@ def model(request, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _nothing_in_memory():
+    frame_index._kept.clear()
+
+
 def search(model, video, query, options="", budget=None, cache=None, progress=None):
     plugins = plugin_manager()
     (tool,) = plugins.select_tools([f"search_frames:model={model}{options}"])
@@ -85,14 +90,21 @@ def test_the_frames_shown_are_those_that_the_model_finds_likest(model, stamped):
 
 def test_a_video_is_encoded_once_and_its_index_kept_on_disk(model, stamped, tmp_path):
     first, decoded = search(model, stamped, "blue", f":frames=2:index={tmp_path}")
+    frame_index._kept.clear()  # as in another process
     again, later = search(model, stamped, "blue", f":frames=2:index={tmp_path}")
 
     assert seconds_shown(again) == seconds_shown(first)
     assert (decoded, later) == (22, 2)
     (kept,) = (tmp_path / "search_frames").iterdir()
     kept.write_bytes(kept.read_bytes()[:100])
+    frame_index._kept.clear()
     third, after_damage = search(model, stamped, "blue", f":frames=2:index={tmp_path}")
     assert (seconds_shown(third), after_damage) == (seconds_shown(first), 22)
+
+
+def test_without_a_folder_it_is_kept_in_memory(model, stamped):
+    assert [search(model, stamped, "blue", ":frames=2")[1] for _ in range(2)] == [22, 2]
+    assert len(frame_index._kept) == 1
 
 
 def test_another_file_or_step_has_an_index_of_its_own(model, stamped, tmp_path):

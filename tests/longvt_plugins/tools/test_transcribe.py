@@ -147,7 +147,7 @@ def test_a_mistake_of_the_model_is_told_to_it(model, film, start, end, said):
 
 
 def test_a_model_that_is_not_there_is_the_users_mistake(film, tmp_path):
-    with pytest.raises(ConfigError, match=r"transcribe: no model in .*; nothing is downloaded"):
+    with pytest.raises(ConfigError, match=r"option model: no model in .*; nothing is downloaded"):
         transcribe(tmp_path, film, 0, 5)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"transcribe: the model in .* cannot be used"):
