@@ -95,6 +95,7 @@ def test_one_command_answers_every_benchmark(copies, lmms_eval_command, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_task_is_answered_and_a_second_command_asks_nothing(copies, lmms_eval_command, tmp_path):
     tasks = [
         entry.name
@@ -118,6 +119,7 @@ NO_WINDOWS = "videosiah_eval_tool_oracle_window"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "command",
     [
@@ -139,6 +141,7 @@ def test_other_ways_to_start_it_find_the_same_tasks(command, copies, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_limit_asks_that_many_and_the_rest_comes_with_the_next_command(copies, lmms_eval_command, tmp_path):
     asked = []
     with ScriptedChatServer(script) as server:
@@ -150,6 +153,7 @@ def test_a_limit_asks_that_many_and_the_rest_comes_with_the_next_command(copies,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_variable_has_longvt_scored_by_us(copies, lmms_eval_command, tmp_path):
     with ScriptedChatServer(script) as server:
         output = lmms_eval_command(
@@ -160,3 +164,23 @@ def test_the_variable_has_longvt_scored_by_us(copies, lmms_eval_command, tmp_pat
     assert [numbers[task]["accuracy,none"] for task in ("longvt", "longvt_non_think")] == [1.0, 1.0]
     assert numbers["longvt"]["hit,none"] is None
     assert "not by ours" not in output
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_checkpoint_answers_without_a_server(copies, lmms_eval_command, tmp_path):
+    tasks = [
+        "lvbench_tool",
+        "lvbench_tool_oracle_window",
+        "charades_sta_non_think",
+        "videosiah_eval_reasoning_no_visual",
+    ]
+    output = lmms_eval_command(
+        "--model", "longvt_hf", "--model_args", f"pretrained=tiny,preset=tiny,rollouts={tmp_path / 'traces'}",
+        "--tasks", ",".join(tasks), "--limit", "1", "--gen_kwargs", "max_new_tokens=16",
+        "--output_path", tmp_path / "out",
+        env=environment(copies, tmp_path),
+    )  # fmt: skip
+    numbers = results_of(tmp_path / "out", output)["results"]
+    assert [(numbers[task]["scored,none"], numbers[task]["failed,none"]) for task in tasks] == [(1, 0)] * 4, output
+    assert numbers["lvbench_tool_oracle_window"]["iou,none"] == 1.0

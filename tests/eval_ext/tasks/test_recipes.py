@@ -93,6 +93,7 @@ def test_every_name_in_the_readme_exists():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("script", ["published.sh", "ours.sh"])
 def test_a_script_runs_to_its_end(script, copies, tmp_path):
     with ScriptedChatServer(lambda request: assistant("<think>Hm.</think><answer>D</answer>")) as server:
