@@ -34,7 +34,7 @@ def test_its_cells_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_it_learns_in_a_real_kernel(tmp_path, monkeypatch):
     nbclient = pytest.importorskip("nbclient", reason="the extra docs is not installed")
     import nbformat
