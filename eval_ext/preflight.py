@@ -1,20 +1,27 @@
-"""What can be known to be wrong before lmms-eval spends half a minute on its start: arguments, checkpoint, server.
+"""What can be known to be wrong before lmms-eval spends half a minute on its start: model, checkpoint, server, judge.
 
 ::
 
     check_model("longvt", "base_url=http://localhost:8000/v1,model=longvt", os.environ)
+    doubt_of_judge(os.environ)          # None, or why the judge beside the strict score cannot be trusted
 
-It asks a server only which models it has. Models that are not ours are lmms-eval's to check.
+It asks a server only which models it has, and the judge three questions that nobody doubts. Models that are not ours
+are lmms-eval's to check.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from eval_ext.arguments import KEY_VARIABLE, LocalArguments, ServerArguments, parse_arguments
-from longvt_plugins.errors import ConfigError
+from eval_ext.tasks.judging import STRICT, read_judge_config
+from longvt_plugins.errors import ConfigError, JudgeError
+from longvt_plugins.judges import Judge, close_judge
+from longvt_plugins.judges.check import check_judge
+from longvt_plugins.plugins import create_plugin_manager
 from longvt_plugins.synthetic import resolve_model
 
 PATIENCE_SECONDS = 10.0
@@ -43,6 +50,33 @@ def check_model(model: str, model_args: str, environ: Mapping[str, str]) -> None
         folder = resolve_model(local.pretrained)
         if not Path(folder, "config.json").is_file():
             raise ConfigError(f"--model longvt_hf: no checkpoint in {folder}: it has no config.json")
+
+
+def doubt_of_judge(environ: Mapping[str, str]) -> str | None:
+    """Why the judge that the environment names cannot be trusted; None if it can, or if there is none but the strict.
+
+    Args:
+        environ: ``os.environ``, at the edge.
+
+    Raises:
+        ConfigError: It names none that there is, or options that it does not take.
+    """
+    config = read_judge_config(environ)
+    if config.name == STRICT:
+        return None
+    judge = create_plugin_manager().judges.get(config.name)(config)
+    try:
+        asyncio.run(_ask_judge(judge))
+    except JudgeError as error:
+        return str(error)
+    return None
+
+
+async def _ask_judge(judge: Judge) -> None:
+    try:
+        await check_judge(judge)
+    finally:
+        await close_judge(judge)
 
 
 def _ask_server(base_url: str, model: str, key: str | None) -> None:

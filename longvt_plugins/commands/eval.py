@@ -6,9 +6,9 @@
     longvt eval list                                            # our tasks
     longvt eval compare runs/a runs/b --html compare.html       # the same questions, two models
 
-It takes lmms-eval's own options and hands them on. What it adds: it checks model and server first, names our scorers
-for LongVT's tasks (``LONGVT_TASKS=ours``), logs the samples, and looks at what lmms-eval left, whose exit code is
-always 0.
+It takes lmms-eval's own options and hands them on. What it adds: it looks at versions, model, server and judge first,
+names our scorers for LongVT's tasks (``LONGVT_TASKS=ours``), logs the samples, and checks what lmms-eval left, whose
+exit code is always 0.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ def run(argv: list[str]) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    from eval_ext.preflight import check_model
     from eval_ext.run import MAX_FAILED, Evaluation, run_evaluation, selected
 
     parser = argparse.ArgumentParser(
@@ -77,7 +76,7 @@ def _run(argv: list[str]) -> int:
         processes=args.processes,
         max_failed=args.max_failed,
     )
-    check_model(args.model, args.model_args, os.environ)
+    _examine(args.model, args.model_args)
     finished = run_evaluation(evaluation, os.environ)
     if finished.tasks:
         _print_results(finished.tasks)
@@ -87,6 +86,18 @@ def _run(argv: list[str]) -> int:
     if finished.faults:
         raise EvaluationError(f"these numbers cannot be trusted: {'; '.join(finished.faults)}")
     return 0
+
+
+def _examine(model: str, model_args: str) -> None:
+    """What the doctor can say of an evaluation: a fault of the model ends the command, anything else is told."""
+    from eval_ext.preflight import check_model, doubt_of_judge
+    from trl_ext.doctor.versions import check_together, installed
+
+    for finding in check_together(installed()):
+        sys.stderr.write(f"longvt eval: {finding.what}: {finding.cure}\n")
+    check_model(model, model_args, os.environ)
+    if doubt := doubt_of_judge(os.environ):
+        sys.stderr.write(f"longvt eval: {doubt}; the strict score does not need it\n")
 
 
 def _print_results(tasks: dict[str, TaskResults]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from eval_ext.results import read_results
 from longvt_plugins.cli import main
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.testing_server import ScriptedChatServer
+from longvt_plugins.testing_server import ScriptedChatServer, failure
 
 TASK = "videosiah_eval_tool"
 
@@ -177,6 +177,23 @@ def test_a_model_that_the_server_has_is_evaluated(evaluate):
         code, _, _, (given, _) = evaluate(report(**{TASK: ours()}), "--model", "longvt", "--model_args", arguments)
     assert code == 0
     assert given[4:8] == ["--model", "longvt", "--model_args", arguments]
+
+
+def test_a_judge_that_cannot_be_trusted_is_told_of_and_ends_nothing(evaluate, monkeypatch):
+    with ScriptedChatServer(lambda request: failure(400, "out of memory")) as server:
+        options = f'{{base_url: "{server.base_url}", model: judge}}'
+        monkeypatch.setenv("LONGVT_JUDGE", f"{{judge: llm, judge_options: {options}}}")
+        code, _, told, _ = evaluate(report(**{TASK: ours()}))
+    assert code == 0
+    assert "out of memory" in told
+    assert "the strict score does not need it" in told
+
+
+def test_a_judge_that_there_is_not_ends_the_command(evaluate, monkeypatch, capfd, tmp_path):
+    monkeypatch.setenv("LONGVT_JUDGE", "cascde")
+    assert main(["eval", "--tasks", TASK, "--model", "other"]) != 0
+    assert "Did you mean 'cascade'?" in capfd.readouterr().err
+    assert not (tmp_path / "seen.json").exists()
 
 
 def test_without_lmms_eval_the_install_line_is_told(monkeypatch, capsys):

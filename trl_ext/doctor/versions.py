@@ -63,13 +63,18 @@ def check_versions(recipe: Recipe, found: Mapping[str, str]) -> Iterator[Finding
         recipe: Says what is needed.
         found: Versions by name.
     """
-    findings = [*_together(found), *_needed(recipe, found)]
+    findings = [*check_together(found), *_needed(recipe, found)]
     yield from findings
     if not any(finding.level == "blocker" for finding in findings):
         yield ok("versions", ", ".join(f"{name} {found[name]}" for name in PACKAGES[:5] if name in found))
 
 
-def _together(found: Mapping[str, str]) -> Iterator[Finding]:
+def check_together(found: Mapping[str, str]) -> Iterator[Finding]:
+    """Looks for versions that do not work together, whatever is run.
+
+    Args:
+        found: Versions by name.
+    """
     known = {name: Version(version) for name, version in found.items()}
     check = "versions"
     if "trl" in known and not TRL[0] <= known["trl"] < TRL[1]:
