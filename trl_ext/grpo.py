@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from longvt_plugins.chat_templates import FAMILIES
 from longvt_plugins.console import run_command
-from longvt_plugins.errors import ConfigError, MissingExtraError
+from longvt_plugins.errors import ConfigError
 from longvt_plugins.judges.environment import judge_options_from_environment
 from longvt_plugins.synthetic import resolve_model
 from longvt_plugins.video.config import CACHE_VARIABLE
 from trl_ext.arguments import EnvironmentArguments
-from trl_ext.launching import launch_module, refuse_unknown
+from trl_ext.launching import launch_module, make_trl_parser, refuse_unknown, save_and_end, set_loading
 from trl_ext.ledger import Ledger
 from trl_ext.model_setup import load_processor, suppress_media_tokens, warn_of_resizing
 from trl_ext.resume import checkpoint_to_resume
@@ -48,15 +48,7 @@ def make_parser() -> TrlParser:
     Raises:
         MissingExtraError: TRL is not installed.
     """
-    try:
-        from trl import GRPOConfig, ModelConfig, TrlParser
-    except ModuleNotFoundError as error:
-        if error.name != "trl":
-            raise
-        raise MissingExtraError("trl", "train", "to train") from None
-
-    # Without abbreviations: a mistyped key would otherwise set the one that it happens to begin.
-    return TrlParser((EnvironmentArguments, GRPOConfig, ModelConfig), prog=PROGRAM, allow_abbrev=False)
+    return make_trl_parser(PROGRAM, EnvironmentArguments, "GRPOConfig", "ModelConfig")
 
 
 def launch(argv: Sequence[str]) -> None:
@@ -139,13 +131,7 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
     training.reward_weights = training.reward_weights or spec.reward_weights
     suppress_media_tokens(training, processor)
     warn_of_resizing(processor, overview=spec.config.overview, crop=spec.config.crop)
-    training.model_init_kwargs = {
-        "revision": model.model_revision,
-        "trust_remote_code": training.trust_remote_code,
-        "attn_implementation": model.attn_implementation,
-        "dtype": model.dtype,
-        **(training.model_init_kwargs or {}),
-    }
+    set_loading(training, model)
     trainer = GRPOTrainer(
         model=name,
         args=training,
@@ -172,12 +158,7 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
         trainer.train(resume_from_checkpoint=resumed_from)
     finally:
         spec.close()
-    trainer.save_model(training.output_dir)
-    trainer.accelerator.print(f"Saved to {training.output_dir}")
-    if training.push_to_hub:
-        trainer.push_to_hub()
-    if hasattr(trainer, "end"):  # from transformers 5.18 on: closes trackers and the process group
-        trainer.end()
+    save_and_end(trainer)
 
 
 def _bound_turns(arguments: EnvironmentArguments, training: GRPOConfig) -> EnvironmentArguments:

@@ -1,11 +1,12 @@
-"""How our training commands start: keys that nobody knows are refused, the rest goes through ``accelerate launch``.
+"""How our training commands start and end: TRL's parser with our keys, ``accelerate launch``, what is saved.
 
 ::
 
+    parser = make_trl_parser("longvt grpo", EnvironmentArguments, "GRPOConfig", "ModelConfig")
     refuse_unknown(left, parser, program="longvt grpo", replaced={"dataset_name": "the key rows names a file"})
-    launch_module("trl_ext.sft", argv, of_recipe, of_command)
+    launch_module("trl_ext.grpo", argv, of_recipe, of_command)
 
-It parses no recipe: TRL's parser does.
+It trains nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +14,56 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from longvt_plugins.errors import ConfigError
+from longvt_plugins.errors import ConfigError, MissingExtraError
 from longvt_plugins.registry import did_you_mean
+
+
+def make_trl_parser(program: str, ours: type, *kinds: str) -> Any:
+    """TRL's parser of recipes and flags.
+
+    Args:
+        program: Named in its help.
+        ours: Our keys, a dataclass.
+        kinds: Dataclasses of TRL, by name.
+
+    Raises:
+        MissingExtraError: TRL is not installed.
+    """
+    try:
+        import trl
+    except ModuleNotFoundError as error:
+        if error.name != "trl":
+            raise
+        raise MissingExtraError("trl", "train", "to train") from None
+
+    # Without abbreviations: a mistyped key would otherwise set the one that it happens to begin.
+    return trl.TrlParser((ours, *(getattr(trl, kind) for kind in kinds)), prog=program, allow_abbrev=False)
+
+
+def set_loading(training: Any, model: Any) -> None:
+    """Gives a trainer's configuration what TRL's scripts give it for loading the model.
+
+    Args:
+        training: Of TRL; its ``model_init_kwargs`` are added to, and what they hold already stays.
+        model: TRL's ``ModelConfig``.
+    """
+    training.model_init_kwargs = {
+        "revision": model.model_revision,
+        "trust_remote_code": training.trust_remote_code,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+        **(training.model_init_kwargs or {}),
+    }
+
+
+def save_and_end(trainer: Any) -> None:
+    """Saves what was trained, with its processor and templates, and ends the trainer."""
+    trainer.save_model(trainer.args.output_dir)
+    trainer.accelerator.print(f"Saved to {trainer.args.output_dir}")
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub()
+    if hasattr(trainer, "end"):  # from transformers 5.18 on: closes trackers and the process group
+        trainer.end()
 
 
 def launch_module(module: str, argv: Sequence[str], of_recipe: list[str], of_command: list[str]) -> None:

@@ -17,14 +17,14 @@ import hashlib
 import importlib.metadata
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import longvt_plugins
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.rollouts import versions
-from longvt_plugins.rows import read_rows
+from trl_ext.dataset.questions import read_questions
 
 RECORD = "longvt_run.json"
 
@@ -38,12 +38,19 @@ _WITHOUT_MEANING = {"resume_from_checkpoint", "output_dir", "rollouts_dir", "log
 """Settings that may differ between a run and the one that goes on with it."""
 
 
-def run_record(settings: Mapping[str, Any], *, rows: str | Path, processes: int = 1) -> dict[str, Any]:
+def run_record(
+    settings: Mapping[str, Any],
+    *,
+    rows: str | Path | None = None,
+    data: Mapping[str, Any] | None = None,
+    processes: int = 1,
+) -> dict[str, Any]:
     """Describes the training that is about to start.
 
     Args:
         settings: All keys and values, defaults among them.
-        rows: The file that it trains on.
+        rows: The file of questions that it trains on.
+        data: In its place, what other data are known by, see :func:`fingerprint`.
         processes: Of the training.
 
     Returns:
@@ -57,7 +64,7 @@ def run_record(settings: Mapping[str, Any], *, rows: str | Path, processes: int 
         "processes": processes,
         "versions": {**_installed(), **versions()},
         "git": {"here": git_state(Path.cwd()), "longvt_plugins": git_state(Path(longvt_plugins.__file__).parent)},
-        "data": data_fingerprint(rows),
+        "data": dict(data) if data is not None else data_fingerprint(rows or ""),
     }
 
 
@@ -103,25 +110,42 @@ def data_fingerprint(rows: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: The rows cannot be read.
     """
-    path = Path(rows)
-    read = read_rows(path)
-    videos = sorted({file for row in read for file in row["videos"].values()})
+    read = read_questions(rows)
+    return fingerprint([Path(rows)], len(read), {file for row in read for file in row["videos"].values()})
+
+
+def fingerprint(files: Sequence[Path], count: int, videos: Iterable[str]) -> dict[str, Any]:
+    """What data are known by.
+
+    Args:
+        files: That hold it, known by their content.
+        count: Rows.
+        videos: Known by their names and sizes.
+    """
+    named = sorted(videos)
     known = hashlib.sha256()
     total = missing = 0
-    for file in videos[:MOST_VIDEOS]:
+    for file in named[:MOST_VIDEOS]:
         size = Path(file).stat().st_size if Path(file).is_file() else None
         known.update(f"{Path(file).name}\n{size}\n".encode(errors="surrogateescape"))
         total += size or 0
         missing += size is None
+    digests = [_digest(path) for path in files]
+    content = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
     return {
-        "rows": str(path),
-        "count": len(read),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "rows": ", ".join(map(str, files)),
+        "count": count,
+        "sha256": content,
         "videos": {
-            "count": len(videos), "sized": min(len(videos), MOST_VIDEOS), "missing": missing, "bytes": total,
+            "count": len(named), "sized": min(len(named), MOST_VIDEOS), "missing": missing, "bytes": total,
             "sha256": known.hexdigest(),
         },
     }  # fmt: skip
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def write_record(record: Mapping[str, Any], folder: str | Path) -> Path:

@@ -14,22 +14,24 @@ tokens of vision data does.
 from __future__ import annotations
 
 import glob
+import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from longvt_plugins.console import run_command
-from longvt_plugins.errors import ConfigError, MissingExtraError
+from longvt_plugins.errors import ConfigError
 from longvt_plugins.synthetic import resolve_model
 from longvt_plugins.video.config import CACHE_VARIABLE
 from trl_ext.dataset.mixture import Mixture, Source, read_mixture
 from trl_ext.environment import EnvironmentConfig
-from trl_ext.launching import launch_module, refuse_unknown
+from trl_ext.launching import launch_module, make_trl_parser, refuse_unknown, save_and_end, set_loading
 from trl_ext.model_setup import load_processor, warn_of_resizing
 from trl_ext.resume import checkpoint_to_resume, load_weights_by_model
+from trl_ext.run_record import fingerprint, run_record
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -81,15 +83,7 @@ def make_parser() -> TrlParser:
     Raises:
         MissingExtraError: TRL is not installed.
     """
-    try:
-        from trl import DatasetMixtureConfig, ModelConfig, SFTConfig, TrlParser
-    except ModuleNotFoundError as error:
-        if error.name != "trl":
-            raise
-        raise MissingExtraError("trl", "train", "to train") from None
-
-    # Without abbreviations: a mistyped key would otherwise set the one that it happens to begin.
-    return TrlParser((SftArguments, SFTConfig, ModelConfig, DatasetMixtureConfig), prog=PROGRAM, allow_abbrev=False)
+    return make_trl_parser(PROGRAM, SftArguments, "SFTConfig", "ModelConfig", "DatasetMixtureConfig")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -133,6 +127,7 @@ def train(arguments: SftArguments, training: SFTConfig, model: ModelConfig, data
     """
     from trl import SFTTrainer, get_peft_config, get_quantization_config
 
+    from trl_ext.callbacks.record import KeepRecord
     from trl_ext.dataset.lazy import ReplayCollator
     from trl_ext.dataset.order import order_by_epoch
 
@@ -153,13 +148,7 @@ def train(arguments: SftArguments, training: SFTConfig, model: ModelConfig, data
     training.max_length = None
     # The columns that frames are read by are none of the model's.
     training.remove_unused_columns = False
-    training.model_init_kwargs = {
-        "revision": model.model_revision,
-        "trust_remote_code": training.trust_remote_code,
-        "attn_implementation": model.attn_implementation,
-        "dtype": model.dtype,
-        **(training.model_init_kwargs or {}),
-    }
+    set_loading(training, model)
     trainer = SFTTrainer(
         model=name,
         args=training,
@@ -172,13 +161,16 @@ def train(arguments: SftArguments, training: SFTConfig, model: ModelConfig, data
     trainer.data_collator = ReplayCollator(trainer.data_collator, arguments.shown, train_set)
     load_weights_by_model(trainer)
     order_by_epoch(trainer)
-    trainer.train(resume_from_checkpoint=checkpoint_to_resume(training, trainer.accelerator.num_processes))
-    trainer.save_model(training.output_dir)
-    trainer.accelerator.print(f"Saved to {training.output_dir}")
-    if training.push_to_hub:
-        trainer.push_to_hub()
-    if hasattr(trainer, "end"):  # from transformers 5.18 on: closes trackers and the process group
-        trainer.end()
+    resumed_from = checkpoint_to_resume(training, trainer.accelerator.num_processes)
+    if trainer.accelerator.is_main_process:
+        settings = {**asdict(arguments), **asdict(model), **training.to_dict()}
+        files = [mixture.file(source) for source in mixture.sources]
+        videos = {file for told in set(train_set["videos"]) for file in json.loads(told).values()}
+        known = fingerprint(files, len(train_set), videos)
+        record = run_record(settings, data=known, processes=trainer.accelerator.num_processes)
+        trainer.add_callback(KeepRecord(record, resumed_from))
+    trainer.train(resume_from_checkpoint=resumed_from)
+    save_and_end(trainer)
 
 
 def _load(mixture: Mixture, arguments: SftArguments, training: SFTConfig, processor: Any) -> Dataset:

@@ -28,9 +28,13 @@ if TYPE_CHECKING:
 
     from trl_ext.dataset.check import Report
     from trl_ext.dataset.measure import Measure
+    from trl_ext.dataset.media import MediaFolder
     from trl_ext.dataset.mixture import Mixture
     from trl_ext.dataset.replay import Replayer
     from trl_ext.environment import EnvironmentConfig
+
+MIXTURE = (".yaml", ".yml")
+"""Endings of a mixture's file."""
 
 FAULTY = 1
 """Exit code of a check that found something."""
@@ -70,7 +74,11 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "files", metavar="FILE", type=Path, nargs="+", help="conversations or questions, parquet or JSONL"
+        "files",
+        metavar="FILE",
+        type=Path,
+        nargs="+",
+        help="conversations, questions (.parquet, .jsonl), a mixture (.yaml)",
     )
     _add_shared(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -92,14 +100,13 @@ def _add_materialize(parser: argparse.ArgumentParser) -> None:
 
 def _check(args: argparse.Namespace) -> int:
     from trl_ext.dataset.check import Sizes, check_file
-    from trl_ext.dataset.media import MediaFolder
 
-    media = MediaFolder(args.videos) if args.videos is not None else None
+    wanted = [(file, media, replay) for file in args.files for file, media, replay in _files(file, args)]
     config, measure = _shown(args), _measure(args)
     sizes = Sizes(_blank(config), measure) if measure is not None else None
     reports = []
     with show_progress(_console(stderr=True)) as tell:
-        for file in args.files:
+        for file, media, replay in wanted:
             told = _rows_told(file)
             reports.append(
                 check_file(
@@ -107,7 +114,7 @@ def _check(args: argparse.Namespace) -> int:
                     media,
                     sizes=sizes,
                     max_length=args.max_length,
-                    replay=not args.recorded,
+                    replay=replay,
                     tell=functools.partial(_tell_rows, tell, file.name, told),
                 )
             )
@@ -124,7 +131,7 @@ def _materialize(args: argparse.Namespace) -> int:
 
     if args.processes < 1:
         raise ConfigError(f"--processes must be at least 1, not {args.processes}")
-    if len(args.files) == 1 and args.files[0].suffix not in (".yaml", ".yml") and is_questions(args.files[0]):
+    if len(args.files) == 1 and args.files[0].suffix not in MIXTURE and is_questions(args.files[0]):
         return _write_questions(args)
     mixture, config, console = _mixture(args), _shown(args), _console()
     measure = _measure(args)
@@ -178,12 +185,10 @@ def _write_questions(args: argparse.Namespace) -> int:
 
 
 def _mixture(args: argparse.Namespace) -> Mixture:
-    from trl_ext.dataset.mixture import Mixture, Source, read_mixture
+    from trl_ext.dataset.mixture import Mixture, Source
 
-    if len(args.files) == 1 and args.files[0].suffix in (".yaml", ".yml"):
-        if args.videos is not None or args.recorded:
-            raise ConfigError("a mixture in YAML says `videos` and `replay` itself")
-        return read_mixture(args.files[0])
+    if len(args.files) == 1 and args.files[0].suffix in MIXTURE:
+        return _read_mixture(args.files[0], args)
     videos = str(args.videos.absolute()) if args.videos is not None else None
     sources = [Source(str(file.absolute()), replay=not args.recorded) for file in args.files]
     return Mixture(sources, videos=videos)
@@ -238,6 +243,24 @@ def _model(args: argparse.Namespace) -> str | None:
     from longvt_plugins.synthetic import resolve_model
 
     return resolve_model(args.model) if args.model is not None else None
+
+
+def _files(file: Path, args: argparse.Namespace) -> list[tuple[Path, MediaFolder | None, bool]]:
+    """A file of data, or those of a mixture, each with where its media are and whether it is asked anew."""
+    from trl_ext.dataset.media import MediaFolder
+
+    if file.suffix not in MIXTURE:
+        return [(file, MediaFolder(args.videos) if args.videos is not None else None, not args.recorded)]
+    mixture = _read_mixture(file, args)
+    return [(mixture.file(source), mixture.media(source), source.replay) for source in mixture.sources]
+
+
+def _read_mixture(file: Path, args: argparse.Namespace) -> Mixture:
+    from trl_ext.dataset.mixture import read_mixture
+
+    if args.videos is not None or args.recorded:
+        raise ConfigError("a mixture in YAML says `videos` and `replay` itself")
+    return read_mixture(file)
 
 
 def _tell_rows(tell: Tell, title: str, rows: int | None, done: int) -> None:

@@ -37,6 +37,8 @@ def read_questions(path: str | Path, media: MediaFolder | None = None) -> list[R
         ConfigError: No such file, other columns, a faulty row, or two rows of one id.
     """
     path = Path(path)
+    if source_of(path) is None and not path.is_file():
+        return read_rows(path)  # which tells that it is not there
     if media is None and not set(columns_of(path)) >= _VERL:
         return read_rows(path)
     rows: dict[str, Row] = {}

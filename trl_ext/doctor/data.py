@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from longvt_plugins.errors import ConfigError, VideoError
 from longvt_plugins.plugins import create_plugin_manager
-from longvt_plugins.rows import read_rows
 from longvt_plugins.types import TimeSpan
 from longvt_plugins.video.library import VideoLibrary
 from trl_ext.dataset.check import check_file
 from trl_ext.dataset.mixture import read_mixture
+from trl_ext.dataset.questions import read_questions
 from trl_ext.doctor.finding import Finding, blocker, ok, warning
 from trl_ext.doctor.model import Loaded
 from trl_ext.doctor.recipe import Recipe
@@ -51,7 +51,7 @@ def check_rows(recipe: Recipe, sample: int) -> tuple[list[Finding], float | None
     assert recipe.arguments is not None
     arguments, found = recipe.arguments, []
     try:
-        rows = read_rows(arguments.rows or "")
+        rows = read_questions(arguments.rows or "")
     except ConfigError as error:
         return [blocker("rows", str(error), "docs/contracts.md tells what a row is")], None
     if not rows:
@@ -60,7 +60,7 @@ def check_rows(recipe: Recipe, sample: int) -> tuple[list[Finding], float | None
         found.append(warning("rows", "one row: every step trains on the same question", "more rows"))
     if recipe.training.eval_strategy != "no" and arguments.eval_rows is not None:
         try:
-            read_rows(arguments.eval_rows)
+            read_questions(arguments.eval_rows)
         except ConfigError as error:
             found.append(blocker("rows", f"eval_rows: {error}", "docs/contracts.md tells what a row is"))
     windows = sum(row["video_segment"] is not None for row in rows)

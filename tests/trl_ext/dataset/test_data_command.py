@@ -63,6 +63,19 @@ def test_check_of_questions_counts_their_prompts(capsys, tmp_path, media):
     assert "questions   2      0        1" in out and "4 / 2" in out
 
 
+def test_check_of_a_mixture_looks_at_its_sources_where_it_says(capsys, tmp_path, media):
+    write_published(tmp_path / "own.parquet", [trace()])
+    write_published(tmp_path / "other.parquet", [thought()])
+    (tmp_path / "mixture.yaml").write_text(
+        f"videos: {media}\nsources: [{{path: own.parquet, replay: false}}, {{path: other.parquet, weight: 2}}]\n"
+    )
+    code, out, _ = run(capsys, "check", tmp_path / "mixture.yaml", "--json")
+    assert code == 0
+    assert [report["rows"] for report in json.loads(out)] == [1, 1]
+    code, _, err = run(capsys, "check", tmp_path / "mixture.yaml", "--recorded")
+    assert code == 2 and "says `videos` and `replay` itself" in err
+
+
 def test_check_without_a_model_opens_no_video(capsys, tmp_path, media):
     (tmp_path / "lamp.mp4").write_bytes(b"no video")
     write_published(tmp_path / "own.parquet", [trace()])

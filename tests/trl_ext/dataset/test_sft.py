@@ -17,7 +17,7 @@ from longvt_plugins.synthetic.tiny import build_tiny_model
 from trl_ext import sft
 from trl_ext.dataset.conversations import Conversation
 
-from .conftest import thought, trace, write_published
+from .conftest import thought, trace, verl_row, write_published
 
 RECIPE = Path(__file__).resolve().parents[3] / "recipes" / "sft.yaml"
 SMALL = ["overview_max_frames=2", "overview_max_pixels=784", "crop_max_frames=2", "crop_max_pixels=784"]
@@ -111,6 +111,9 @@ def test_materialized_files_train_with_longvt_sft_too_and_lora_saves_an_adapter(
     assert (saved / "adapter_model.safetensors").is_file() and not (saved / "model.safetensors").exists()
     assert (saved / "chat_template.jinja").read_text() == load_chat_template("qwen2_5_vl")
     assert len(losses(tmp_path / "out")) == 2
+    record = json.loads((saved / "longvt_run.json").read_text())
+    assert record["settings"]["lora_r"] == 4
+    assert (record["data"]["count"], record["data"]["rows"]) == (4, str(materialized / "sft-00000.parquet"))
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, materialized):
@@ -141,6 +144,18 @@ def test_the_commands_train_in_two_processes(tmp_path, materialized, program):
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(losses(tmp_path / "out")) == 2
+
+
+def test_the_record_of_a_run_knows_published_questions_too(media):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from trl_ext.run_record import data_fingerprint
+
+    path = media / "longvt_rl_val_114.parquet"
+    pq.write_table(pa.Table.from_pylist([verl_row(0)]), path)
+    known = data_fingerprint(path)
+    assert (known["count"], known["videos"]["count"], known["videos"]["missing"]) == (1, 1, 0)
 
 
 def test_a_video_that_breaks_while_training_is_told_and_replaced(tmp_path, media, caplog):
