@@ -94,7 +94,7 @@ def test_accelerate_knows_the_machines(path):
 
     config = load_config_from_file(str(path))
     told = yaml.safe_load(path.read_text())
-    assert config.num_processes == MACHINES[path] == 8 * config.num_machines or config.num_machines == 1
+    assert config.num_processes == MACHINES[path]
     if told["distributed_type"] == "FSDP":
         assert config.fsdp_config["fsdp_version"] == 2
     else:

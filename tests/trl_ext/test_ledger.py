@@ -100,7 +100,7 @@ def test_however_a_model_calls_its_turns_and_the_replies_have_room(processor, co
 def test_a_turn_may_hold_several_calls_and_its_replies_have_room_too(processor, columns):
     """However many it tries: what is used up is told once, and then in few tokens."""
     draw = random.Random(2)
-    for _ in range(40):
+    for _ in range(15):
         calls, at_once = draw.randint(0, 4), draw.randint(1, 8)
         config = EnvironmentConfig(**SMALL, max_calls=calls, calls_per_turn=at_once)
         turns = calls + 2
