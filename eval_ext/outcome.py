@@ -22,6 +22,9 @@ from longvt_plugins.transcript import parse_transcript
 
 _MARK = "longvt_outcome"
 
+_FAILED = ("[LMMS_EVAL_REQUEST_FAILED", "[LMMS_EVAL_BUDGET_EXCEEDED]")
+"""How lmms-eval's own models begin the text of a request that failed."""
+
 VERSION = 2
 """Part of every task's configuration, so that lmms-eval's cache gives back no text of another version."""
 
@@ -105,7 +108,7 @@ def read_outcome(text: str, form: Form) -> Outcome | None:
         text: From one of our models, or what any other model wrote.
         form: Of the task: where the model answers at once, an untagged text is its answer.
     """
-    if not text.strip():
+    if not text.strip() or text.startswith(_FAILED):
         return None
     values = _envelope(text)
     if values is not None:

@@ -50,6 +50,11 @@ def test_a_failed_rollout_is_the_empty_text_which_is_never_cached():
     assert read_outcome(" \n", "non_think") is None
 
 
+@pytest.mark.parametrize("text", ["[LMMS_EVAL_REQUEST_FAILED after 5 retries] 500", "[LMMS_EVAL_BUDGET_EXCEEDED]"])
+def test_a_failure_that_another_model_writes_as_its_answer_is_a_failure(text):
+    assert read_outcome(text, "non_think") is None
+
+
 def test_an_answer_may_hold_anything():
     said = '"} {"longvt_outcome": 1, \u2603 </answer>\n'
     written = write_outcome(rollout(messages=[{"role": "assistant", "content": f"<answer>{said}"}]), Effort())
