@@ -35,6 +35,13 @@ PIXELS = 224 * 224
 TARGET_TIMES, TARGET_SHARE = 20.0, 0.10
 
 TOOL, NO_TOOL = "longvt_synthetic_tool", "longvt_synthetic_non_think"
+SAMPLES = {
+    ("longvt", TOOL): (32, 320),
+    ("longvt", NO_TOOL): (32, 320),
+    ("async_openai", TOOL): (8, 32),
+    ("async_openai", NO_TOOL): (32, 96),
+}
+"""A slow one is given fewer; the first number is that of ``--quick``."""
 
 
 def ours(base_url: str, frames: int, at_once: int, more: str = "") -> str:
@@ -59,8 +66,8 @@ def throughput(folder: Path, *, quick: bool) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for task, name in ((TOOL, "tools"), (NO_TOOL, "no_tools")):
         for model in ("longvt", "async_openai"):
-            slow = model == "async_openai" and task == TOOL
-            samples = (8 if slow else 32) if quick else (64 if slow else 640)
+            few, many = SAMPLES[model, task]
+            samples = few if quick else many
             data = make_rows(folder / f"films-{samples}", questions=samples, films=min(samples, 8), seconds=64)
             with serving(FAST_SECONDS) as server:
                 is_ours = model == "longvt"
@@ -84,7 +91,7 @@ def throughput(folder: Path, *, quick: bool) -> dict[str, Any]:
 
 def overhead(folder: Path, at_once: int, *, quick: bool) -> dict[str, float]:
     """What is not the server's, of the time of samples whose frames were decoded before."""
-    samples = at_once * (1 if quick else 4)
+    samples = at_once * (1 if quick else 2)
     data = make_rows(folder / f"films-{samples}", questions=samples, films=min(samples, 8), seconds=64)
     cache = f",video_cache_dir={folder / 'frames'}"
     with serving(0.0) as server:
