@@ -4,7 +4,7 @@
 
     from longvt_plugins import ask
 
-    answer = ask("film.mp4", "Which colour does the lamp flash?", model="tiny")
+    answer = ask("film.mp4", "Which colour does the square flash?", model="tiny")
     answer.text, answer.windows, answer.seconds          # ('red', [TimeSpan(44, 50)], 1.9)
 
 asker.py       asks, and keeps model and videos open between questions

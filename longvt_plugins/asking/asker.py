@@ -3,7 +3,7 @@
 ::
 
     with Asker("tiny") as asker:
-        first = asker.ask("film.mp4", "Which colour does the lamp flash?")
+        first = asker.ask("film.mp4", "Which colour does the square flash?")
         second = asker.ask("film.mp4", "And without looking closer?", form="non_think")
     first.text, first.windows, first.prompt_tokens, first.tokens, first.cost
 

@@ -2,7 +2,7 @@
 
 ::
 
-    longvt ask film.mp4 "Which colour does the lamp flash?" --model tiny
+    longvt ask film.mp4 "Which colour does the square flash?" --model tiny
     longvt ask film.mp4 "When does the red car leave?" --base-url http://localhost:8000/v1 --html trace.html
     longvt ask film.mp4 "..." --model checkpoints/rl --tools crop_video,zoom_region --json
     longvt ask films/ "Does it rain?" --model qwen --base-url URL --out runs/rain     # every video of a folder

@@ -1,5 +1,8 @@
 """The shipped agent finds the flash in a video that was made, offline."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from longvt_plugins.asking import Asker
@@ -27,3 +30,16 @@ def test_tiny_looks_and_answers_and_is_heard_while_it_writes(rows):
     assert answers[0].prompt_tokens > 100
     pieces = [event.text for event in heard if isinstance(event, Wrote)]
     assert len(pieces) > 3 * 10  # not a turn at a time
+
+
+def test_the_documents_examples_run(rows, tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).resolve().parents[3] / "docs" / "ask.md").read_text()
+    examples = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("film.mp4").symlink_to(rows[0]["videos"]["video_1.mp4"])
+    names = {}
+    for example in examples:
+        exec(compile(example, "docs/ask.md", "exec"), names)
+    assert names["first"].windows == names["answer"].windows != ()
+    assert names["second"].windows == ()
+    assert "[crop_video took" in capsys.readouterr().out
