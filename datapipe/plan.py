@@ -212,14 +212,14 @@ def _without_secrets(value: Any) -> Any:
 
 def _files(paths: Iterable[Path]) -> dict[str, str]:
     found = {}
-    for path in paths:
+    for number, path in enumerate(paths, start=1):
         try:
-            members = sorted(path.rglob("*")) if path.is_dir() else [path]
-            found[path.name] = digest(
-                [[str(file.relative_to(path)), file_digest(file)] for file in members if file.is_file()]
-            )
+            members = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+            # By what they hold, not by where they lie: a file that was moved decides what it did before.
+            content = [[str(file.relative_to(path)), file_digest(file)] for file in members]
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        found[f"{number} ({path.name})"] = digest(content)
     return found
 
 

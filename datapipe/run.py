@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -92,14 +93,17 @@ def run_recipe(
         for change in found:
             told.note(str(change))
         refuse_unwanted(found, redo=options.redo)
-        twice = store.replace_source(source_entries(input_path(recipe, Path(work_dir), told.note), options.shard))
-        if twice:
-            told.note(f"input: {twice} records come twice; the first of them counts")
-        for name, path in recipe.more_inputs.items():
-            store.replace_source(source_entries(path, options.shard), name)
-        for planned in plan:
-            if planned.upstream.step == SOURCE:
-                store.find_videos(planned.name)
+        source = input_path(recipe, Path(work_dir), told.note)
+        try:
+            if twice := store.replace_source(source_entries(source, options.shard)):
+                told.note(f"input: {twice} records come twice; the first of them counts")
+            for name, path in recipe.more_inputs.items():
+                store.replace_source(source_entries(path, options.shard), name)
+            for planned in plan:
+                if planned.upstream.step == SOURCE:
+                    store.find_videos(planned.name)
+        except sqlite3.Error as error:
+            raise ConfigError(f"{store.path} cannot be written: {error}; nothing was changed") from None
         write_record(folder / RECIPE, recipe, plan)
         runner = Runner(
             plan, store, toolbox, reserve=Reserve(folder), budget=budget, view=told, patience=recipe.patience

@@ -19,6 +19,7 @@ import contextlib
 import dataclasses
 import logging
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -183,8 +184,9 @@ class Runner:
                         await self._run_step(planned, thread)
                         if self._stopping.is_set():
                             break
-            except OSError as error:
-                self._stop("disk", f"{one_line(error)}: make room and run again; what was saved stays")
+            except (OSError, sqlite3.Error) as error:
+                told = f"{self._store.path}: {one_line(error)}" if isinstance(error, sqlite3.Error) else one_line(error)
+                self._stop("disk", f"{told}: make room and run again; what was saved stays")
             finally:
                 await self._toolbox.aclose()
         self._result.spent = self._budget.spent
@@ -309,7 +311,8 @@ class Runner:
                     outcomes = await work_on(planned.step, record, context)
                 except ChatError as error:
                     trouble.met(self._answered(planned))
-                    if trouble.lone < LONE_TRIES or not isinstance(error, ChatUnavailableError):
+                    is_its_own = trouble.lone >= LONE_TRIES and isinstance(error, ChatUnavailableError)
+                    if planned.model is not None and not is_its_own:
                         await self._meet_trouble(planned, error, trouble.tries)
                         continue
                     outcomes = (failure(error),)

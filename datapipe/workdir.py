@@ -149,6 +149,8 @@ def _take(file: TextIO, folder: Path) -> None:
         raise ConfigError(
             f"{folder} is being worked on by {who}: wait for it, stop it, or give another --work-dir or --shard-idx"
         ) from None
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be locked ({error.strerror}): choose a folder on another disk") from None
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
     file.flush()
