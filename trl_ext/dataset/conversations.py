@@ -150,7 +150,7 @@ def parse_conversation(
         videos=videos,
         question=question,
         tools=question is not None and reader.calls > 0,
-        length=record.get("length") if question is None else None,
+        length=length if question is None and isinstance(length := record.get("length"), int) else None,
     )
 
 
@@ -297,11 +297,8 @@ class _Reader:
         if not self._waiting:
             raise self._fault("tool call", "a tool replies to no call")
         call = self._waiting.pop(0)
-        images = [block for block in blocks if block["type"] == "image"]
-        if len(images) > 1 and all(isinstance(block["image"], str) for block in images):
-            # Frames stand in the order of their names as text, 10 before 2.
-            ordered = iter(sorted(images, key=lambda block: _number(block["image"])))
-            blocks = [next(ordered) if block["type"] == "image" else block for block in blocks]
+        images = iter(_by_number([block for block in blocks if block["type"] == "image"]))
+        blocks = [next(images) if block["type"] == "image" else block for block in blocks]
         reply: Message = {
             "role": "tool",
             "name": call["function"]["name"],
@@ -355,10 +352,13 @@ class _Reader:
         return DataFault(kind, self._where, what)
 
 
-def _rollouts(path: Path, source: str | None) -> Iterator[Conversation]:
+def _rollouts(path: Path, source: str | None) -> Iterator[Conversation | DataFault]:
     from longvt_plugins.rollouts import read_rollouts
 
     for rollout in read_rollouts(path):
+        if rollout.stop_reason != "answered":
+            yield DataFault("schema", f"{path}, {rollout.id}", f"the rollout did not answer: {rollout.stop_reason}")
+            continue
         yield Conversation(
             rollout.id,
             source or rollout.row["source"] or "rollout",
@@ -391,7 +391,9 @@ def _names(paths: list[str]) -> dict[str, str]:
 
 def _renamed(text: str, names: Mapping[str, str]) -> str:
     for recorded, name in names.items():
-        text = text.replace(recorded, name).replace(PurePosixPath(recorded).name, name)
+        # With the folders before it, and not inside a longer name: 1.mp4 is no part of 11.mp4.
+        file = re.escape(PurePosixPath(recorded).name)
+        text = re.sub(rf"(?:[^\s\"'<>]*/)?(?<![\w.-]){file}(?!\w)", name, text)
     return text
 
 
@@ -416,9 +418,16 @@ def _responses(blocks: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield reply
 
 
-def _number(path: str) -> tuple[str, int]:
-    found = _FRAME_NUMBER.search(path)
-    return (path[: found.start()], int(found[1])) if found is not None else (path, 0)
+def _by_number(images: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Numbered frames that stand in the order of their names as text, 10 before 2; others stay as they are."""
+    paths = [block["image"] if isinstance(block["image"], str) else "" for block in images]
+    numbers = [_FRAME_NUMBER.search(path) for path in paths]
+    stems = {
+        path[: number.start()] if number is not None else None for path, number in zip(paths, numbers, strict=True)
+    }
+    if paths != sorted(paths) or len(stems) != 1 or None in stems:
+        return images
+    return sorted(images, key=lambda block: int(_FRAME_NUMBER.findall(block["image"])[0]))
 
 
 def _find(media: MediaFolder, path: str, kind: Any, where: str) -> str:

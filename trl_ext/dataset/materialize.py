@@ -13,6 +13,7 @@ A stopped run goes on with the first file that is missing. Frames are JPEG, qual
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import multiprocessing
 import shutil
@@ -292,6 +293,14 @@ def _add_frames(found: Estimate, conversation: Conversation, messages: list[Mess
         found.bytes += int(sum(block["image"].width * block["image"].height for block in blocks) * BYTES_PER_PIXEL)
 
 
+def _ids(mixture: Mixture) -> str:
+    known = hashlib.sha256()
+    for item in mixture.conversations():
+        if isinstance(item, Conversation):
+            known.update(f"{item.id}\n".encode(errors="surrogateescape"))
+    return known.hexdigest()
+
+
 def _claim(out: Path, mixture: Mixture, config: EnvironmentConfig, model: str | None, max_length: int | None) -> None:
     files = [mixture.file(source) for source in mixture.sources]
     made_from: dict[str, Any] = {
@@ -302,6 +311,8 @@ def _claim(out: Path, mixture: Mixture, config: EnvironmentConfig, model: str | 
         },
         "model": model,
         "max_length": max_length,
+        # Files that were missing may be there now: what is written already would be other conversations.
+        "choice of conversations": _ids(mixture),
     }
     out.mkdir(parents=True, exist_ok=True)
     path = out / "made_from.json"

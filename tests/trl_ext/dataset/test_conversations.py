@@ -176,6 +176,37 @@ def test_rollouts_are_read_with_their_references(tmp_path, row):
     assert found.messages == messages
 
 
+def test_frames_that_are_not_numbered_stay_in_their_order(tmp_path):
+    names = ["f.jpg", "a.jpg", "c.jpg"]
+    for number, name in enumerate(names):
+        Image.new("RGB", (28, 28), (number, 0, 0)).save(tmp_path / name)
+    messages = [
+        {"role": "user", "content": "?"},
+        {"role": "assistant", "content": call(1, 2)},
+        {"role": "tool", "content": [{"type": "image", "image": name} for name in names]},
+        {"role": "assistant", "content": "<answer>red</answer>"},
+    ]
+    (tmp_path / "lamp.mp4").write_bytes(b"")
+    (found,) = read(jsonl(tmp_path / "own.jsonl", {"messages": messages}), tmp_path, replay=False)
+    assert [Path(block["image"]).name for block in found.messages[2]["content"]] == names
+
+
+def test_a_name_inside_a_longer_one_is_not_renamed(tmp_path, media):
+    thoughts = "<think>Not 1lamp.mp4, nor lamp.mp4x: see /a/b/lamp.mp4, or lamp.mp4.</think>"
+    (found,) = read(jsonl(tmp_path / "own.jsonl", {"messages": changed(trace(), 4, content=thoughts)}), media)
+    renamed = "<think>Not 1lamp.mp4, nor lamp.mp4x: see video_1.mp4, or video_1.mp4.</think>"
+    assert found.messages[4]["content"] == renamed
+
+
+def test_a_rollout_that_did_not_answer_is_a_fault(tmp_path, row):
+    messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "<think>a"}]
+    write_rollouts(
+        [Rollout.from_messages(row, messages, run="r", stop_reason="length")], tmp_path / "rollouts-1.parquet"
+    )
+    (fault,) = read(tmp_path / "rollouts-1.parquet", tmp_path)
+    assert fault.what == "the rollout did not answer: length"
+
+
 def test_media_are_found_by_path_below_the_folder_or_by_name(tmp_path):
     for name in ("a/one.mp4", "a/two.mp4", "b/two.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -16,6 +16,7 @@ from longvt_plugins.cli import main
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.rows import read_rows
 from trl_ext.dataset import materialize, read_sft
+from trl_ext.dataset.conversations import read_conversations
 from trl_ext.dataset.mixture import Mixture, Source
 from trl_ext.environment import EnvironmentConfig
 
@@ -114,11 +115,17 @@ def test_materialize_tells_the_disk_first_and_refuses_what_is_faulty_or_too_larg
     assert (code, "2 conversations, 1 left out" in out) == (0, True)
     first, second = read_sft(tmp_path / "sft" / "sft-00000.parquet")
     assert [message["role"] for message in first["messages"]] == ["system", "user", "assistant", "tool", "assistant"]
+    again, _ = read_conversations(tmp_path / "sft" / "sft-00000.parquet")
+    assert (again.messages, again.question) == (first["messages"], None)
     assert second["messages"][0]["content"][0]["image"] == str(media / "tvg" / "lamp_8_11_0.jpg")
     (line,) = (tmp_path / "sft" / "left_out-00000.jsonl").read_text().splitlines()
     assert json.loads(line)["kind"] == "refused call"
     code, _, err = run(capsys, *told, "--skip-faulty", "--set", "overview_fps=2")
     assert code == 2 and "made with another way to show videos: choose another folder" in err
+    shutil.copy(media / "tvg" / "lamp.mp4", media / "gone.mp4")  # What was missing is there now.
+    code, _, err = run(capsys, *told, "--skip-faulty")
+    (media / "gone.mp4").unlink()
+    assert code == 2 and "made with another choice of conversations" in err
 
 
 def test_materialized_files_load_as_the_stock_trl_sft_loads_them(tmp_path, capsys, media):
