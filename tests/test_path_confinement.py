@@ -385,8 +385,9 @@ def test_playlists_in_the_place_of_a_video_open_nothing_else(ground, caller, out
     inside = ground / "inside"
     for name in write_playlists(inside, ground / "outside" / "secret.mp4", caller[0]):
         environment = make_environment(EnvironmentConfig(tools=["crop_video"]), plugin_manager())()
-        (block,) = environment.reset(**row(ground, name))
-        assert block["text"] == "Error: the video cannot be read"
+        blocks = environment.reset(**row(ground, name))
+        assert "Error: the video cannot be read" in [block.get("text") for block in blocks]
+        assert environment.failure is not None
         rollout = asyncio.run(
             run_agent(Attacker([]), row(ground, name), AgentConfig(overview=SMALL, crop=SMALL), plugin_manager())
         )

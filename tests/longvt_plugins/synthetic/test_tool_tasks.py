@@ -99,16 +99,14 @@ def test_an_unknown_task_is_told_by_name(tmp_path):
         make_tool_tasks(tmp_path, ["zoom"], 1, seed=0)
 
 
-def test_the_command_writes_rows_that_are_read_again(run, tmp_path):
+def test_the_command_writes_rows_that_are_read_again(tmp_path, capsys):
+    from longvt_plugins.commands.synth import run
     from longvt_plugins.rows import read_rows
 
-    asked = ["--out", tmp_path, "--tasks", "search_subtitles", "--count", "2"]
-    done = run("longvt", "synth", "tools", *asked)
-    assert done.stdout == f"2 rows in {tmp_path / 'tools.parquet'}\n"
-    first = read_rows(tmp_path / "tools.parquet")
-    assert [row["source"] for row in first] == ["longvt_synthetic_tools/search_subtitles"] * 2
+    assert run(["tools", "--out", str(tmp_path), "--tasks", "search_subtitles", "--count", "2"]) == 0
+    assert capsys.readouterr().out == f"2 rows in {tmp_path / 'tools.parquet'}\n"
+    written = read_rows(tmp_path / "tools.parquet")
+    assert [row["source"] for row in written] == ["longvt_synthetic_tools/search_subtitles"] * 2
 
-    assert (
-        "--count must be at least 1"
-        in run("longvt", "synth", "tools", "--out", tmp_path, "--count", "0", code=2).stderr
-    )
+    with pytest.raises(ConfigError, match="--count must be at least 1, not 0"):
+        run(["tools", "--out", str(tmp_path), "--count", "0"])

@@ -119,6 +119,7 @@ def test_the_cache_of_the_host_is_used_where_no_folder_is_named(model, stamped, 
     assert len(list((tmp_path / "search_frames").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_the_folder_of_indexes_is_bounded(model, stamped, tmp_path, monkeypatch):
     monkeypatch.setattr(frame_index, "MAX_FOLDER_BYTES", 2500)
     for step in (1, 2, 3, 4):

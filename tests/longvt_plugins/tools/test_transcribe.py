@@ -111,6 +111,7 @@ def test_silence_is_told_as_such_and_sound_is_heard_by_the_model(model, film):
     assert line == f"11s to 19s: {' '.join(heard.split())}"
 
 
+@pytest.mark.slow
 def test_lines_are_left_out_where_tokens_are_short(model, film):
     budget = Budget(
         max_calls=1, max_tokens=128 + 130, count_tokens=lambda reply: 60 * len(reply[0]["text"].splitlines())
