@@ -398,3 +398,46 @@ def test_without_a_terminal_each_step_tells_a_line(server, recipe_for, numbers_s
 
 def test_the_steps_of_the_tests_are_the_ones_registered():
     assert set(plugin_manager(pipeline_steps).steps) >= {"drop_thirds", "ask_double", "sum_video"}
+
+
+def test_in_a_terminal_bars_show_what_was_kept_the_rate_and_the_cost(server, recipe_for, numbers_steps, tmp_path):
+    import io
+
+    from rich.console import Console
+
+    screen = io.StringIO()
+    with LiveView(Console(file=screen, force_terminal=True, width=200)) as view:
+        run_recipe(recipe_for(server.base_url), tmp_path / "work", steps=numbers_steps, view=view)
+    shown = screen.getvalue()
+    assert "ask_double" in shown
+    assert "20/20" in shown
+    assert "20 kept 0 dropped 0 failed" in shown
+
+
+def test_a_forecast_is_measured_where_there_are_results_and_never_free_where_nothing_is_known(
+    server, recipe_for, numbers_steps, tmp_path
+):
+    from datapipe.dryrun import forecast, totals
+    from datapipe.estimate import Amount
+    from datapipe.plan import make_plan
+    from datapipe.run import open_toolbox
+
+    recipe = recipe_for(server.base_url)
+    amount = Amount(videos=10, seconds=0.0, records=30)
+    with open_toolbox(recipe, tmp_path / "cache") as toolbox:
+        plan = make_plan(recipe, numbers_steps, toolbox)
+        lines = forecast(plan, None, amount)
+        assert [(line.name, line.requests, line.basis) for line in lines] == [
+            ("drop_thirds", 0.0, "free"),
+            ("ask_double", 30.0, "estimated"),
+            ("sum_video", 0.0, "unknown"),
+        ]
+        assert totals(lines)[2], "a step that makes no guess makes the sum a lower bound"
+        run_recipe(recipe, tmp_path / "work", RunOptions(until="ask_double"), steps=numbers_steps)
+        (store,) = open_stores(tmp_path / "work")
+        lines = forecast(plan, store, Amount(videos=20, seconds=0.0, records=60))
+        store.close()
+    doubled = lines[1]
+    assert (doubled.basis, doubled.units, doubled.done) == ("measured", 40.0, 20)
+    assert (doubled.requests, doubled.prompt_tokens) == (20.0, 2000.0)
+    assert doubled.cost == pytest.approx(20 * 0.002)
