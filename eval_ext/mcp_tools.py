@@ -65,7 +65,7 @@ class McpTools:
             from anyio.from_thread import start_blocking_portal
             from mcp import ClientSession  # noqa: F401
         except ImportError:
-            raise MissingExtraError("mcp", "eval", "to use the tools of an MCP server") from None
+            raise MissingExtraError("mcp", "mcp", "to use the tools of an MCP server") from None
         self.server = server
         self._patience = patience
         with contextlib.ExitStack() as stack:
