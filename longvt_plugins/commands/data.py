@@ -145,10 +145,10 @@ def _materialize(args: argparse.Namespace) -> int:
     free = shutil.disk_usage(_existing_parent(args.out)).free
     size = f"{needed.conversations} conversations, {needed.frames} frames"
     console.print(f"{size}: about {_size(needed.bytes)} of disk, {_size(free)} are free at {args.out}")
-    if needed.left_out and not args.skip_faulty:
+    faulty = sum(count for kind, count in needed.left_out.items() if kind != "over-long")
+    if faulty and not args.skip_faulty:
         raise ConfigError(
-            f"{sum(needed.left_out.values())} conversations are faulty; `longvt data check` lists them, "
-            "--skip-faulty leaves them out"
+            f"{faulty} conversations are faulty; `longvt data check` lists them, --skip-faulty leaves them out"
         )
     if not needed.conversations:
         raise ConfigError("there is no conversation to write")

@@ -131,6 +131,8 @@ def test_materialize_tells_the_disk_first_and_refuses_what_is_faulty_or_too_larg
 def test_materialized_files_load_as_the_stock_trl_sft_loads_them(tmp_path, capsys, media):
     write_published(tmp_path / "own.parquet", [trace(), thought()])
     told = ["materialize", tmp_path / "own.parquet", "--videos", media, "--out", tmp_path / "sft", "--model", "tiny"]
+    code, out, _ = run(capsys, *told, "--max-length", "60", "--dry-run", *SMALL)
+    assert (code, "1 over-long" in out, "1 conversations, 0 frames" in out) == (0, True, True)
     assert run(capsys, *told, *SMALL)[0] == 0
     rows = load_dataset("parquet", data_files=f"{tmp_path}/sft/sft-*.parquet", split="train", cache_dir=str(tmp_path))
     assert rows.column_names == ["id", "source", "messages", "images", "length"]

@@ -47,6 +47,18 @@ def test_a_row_with_an_id_and_options_keeps_them(tmp_path, media):
     assert (row["id"], row["kind"], row["options"]) == ("clip-7", "choice", ["red", "blue"])
 
 
+def test_what_datapipe_exports_in_longvts_shape_is_read(tmp_path, media):
+    from datapipe.export.published import verl_rows
+    from datapipe.records import QAPair
+
+    video = str(media / "tvg" / "lamp.mp4")
+    pair = QAPair(id="clip-1", video="v", path=video, duration=20, start=8, end=12, question=QUESTION, answer="red")
+    pq.write_table(pa.Table.from_pylist(list(verl_rows([pair]))), tmp_path / "longvt_rl_datapipe_1.parquet")
+    (row,) = read_questions(tmp_path / "longvt_rl_datapipe_1.parquet")
+    assert (row["id"], row["question"], row["answer"], row["video_segment"]) == ("clip-1", QUESTION, "red", [8.0, 12.0])
+    assert row["videos"] == {"video_1.mp4": video}
+
+
 def test_grpo_trains_on_published_questions_whose_videos_lie_beside_them(media):
     path = media / "longvt_rl_selfqa_1k6.parquet"
     pq.write_table(pa.Table.from_pylist([verl_row(0)]), path)
