@@ -61,7 +61,7 @@ def build_app(asker: Asker, choice: VideoChoice) -> gradio.Blocks:
         MissingExtraError: Gradio is not installed.
     """
     gr = _gradio()
-    tools = list(asker.plugins.tools)
+    tools = offered_tools(asker)
     names = choice.names()
 
     def answer(
@@ -79,8 +79,11 @@ def build_app(asker: Asker, choice: VideoChoice) -> gradio.Blocks:
         if compare or not known:
             ways.append((Conversation("without a tool"), {"form": "non_think"}))
         conversations = [conversation for conversation, _ in ways]
-        for _ in _watched(asker, row, ways):
-            yield (*_pages(conversations), conversations, gr.skip())
+        try:
+            for _ in _watched(asker, row, ways):
+                yield (*_pages(conversations), conversations, gr.skip())
+        except LongvtError as error:
+            raise gr.Error(str(error), print_exception=False) from None
         yield (*_pages(conversations), conversations, _frames(gr, conversations, 0, len(conversations[0].looks) - 1))
 
     def look_at(side: int) -> Any:
@@ -98,7 +101,9 @@ def build_app(asker: Asker, choice: VideoChoice) -> gradio.Blocks:
             with gr.Column(scale=1):
                 chosen = gr.Dropdown(names, value=names[0] if names else None, label="Video", visible=bool(names),
                                      elem_id="chosen")  # fmt: skip
-                uploaded = gr.Video(label="Or a file of yours", sources=["upload"], elem_id="uploaded", height=220)
+                uploaded = gr.Video(
+                    label="Or a file of yours, which comes first", sources=["upload"], elem_id="uploaded", height=220
+                )
                 question = gr.Textbox(label="Question", lines=2, max_length=LONGEST_QUESTION, elem_id="question")
                 picked = gr.CheckboxGroup(tools, value=list(asker.config.tools), label="Tools", elem_id="tools")
                 compare = gr.Checkbox(label="Compare with an answer without tools", elem_id="compare")
@@ -115,6 +120,20 @@ def build_app(asker: Asker, choice: VideoChoice) -> gradio.Blocks:
         for side, html in enumerate(sides):
             html.click(look_at(side), [state], [gallery], api_name=False, show_progress="hidden")
     return app
+
+
+def offered_tools(asker: Asker) -> list[str]:
+    """The asker's own tools as they are configured, and all others that need no configuration."""
+    configured = list(asker.config.tools)
+    taken = {specification.partition(":")[0] for specification in configured}
+    others = []
+    for name in asker.plugins.tools:
+        if name in taken:
+            continue
+        with contextlib.suppress(ConfigError):  # one that needs a file or a model of its own
+            asker.plugins.select_tools([name])
+            others.append(name)
+    return [*configured, *others]
 
 
 def launch(app: gradio.Blocks, *, host: str = "127.0.0.1", port: int = 7860, browser: bool = False) -> str:

@@ -98,6 +98,24 @@ def shown(page):
 
 @pytest.mark.browser
 @pytest.mark.slow
+def test_an_uploaded_video_is_asked_about_with_the_tools_as_they_are_configured(folder, serve_page, page):
+    crop = ("c1", "crop_video", {"video_path": "video_1.mp4", "start_time": 10, "end_time": 11, "fps": 2})
+    turns = [assistant("<think>Look.</think>", [crop]), assistant("<think>Red.</think><answer>red</answer>")]
+    with ScriptedChatServer(turns) as server:
+        where = ("--base-url", server.base_url, "--model", "scripted", "--max-frames", "4", "--max-pixels", "7056")
+        page.goto(serve_page(*where, "--tools", "crop_video:fps"))
+        page.locator("#uploaded input[type=file]").set_input_files(folder / "stamped.mp4")
+        page.locator("#uploaded video").wait_for()
+        page.locator("#question textarea").fill("Which colour?")
+        page.get_by_role("button", name="Ask").click()
+        page.locator("#answer-0 .answer", has_text="red").wait_for(timeout=60_000)
+        page.locator("#frames", has_text="look 1").wait_for()
+        assert shown(page) == ["10s", "10.5s"]
+    assert "fps" in server.requests[0]["tools"][0]["function"]["parameters"]["properties"]
+
+
+@pytest.mark.browser
+@pytest.mark.slow
 def test_the_shipped_model_is_watched(serve_page, page, tmp_path):
     from longvt_plugins.rows import read_rows
     from longvt_plugins.synthetic.make import make_world
