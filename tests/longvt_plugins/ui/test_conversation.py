@@ -5,8 +5,11 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
+from longvt_plugins.asking import Asker
+from longvt_plugins.asking.models import OpenedModel
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.events import AskedAgain, Called, Opened, Replied, TurnEnded, Wrote
+from longvt_plugins.ui.app import offered_tools
 from longvt_plugins.ui.conversation import MAX_FRAMES, MAX_LOOKS, Conversation
 from longvt_plugins.ui.videos import VideoChoice
 
@@ -89,6 +92,16 @@ def test_much_is_bounded():
     assert len(told.looks) == MAX_LOOKS
     assert all(len(look.frames) <= MAX_FRAMES for look in told.looks)
     assert len(told.html()) < 200_000
+
+
+def test_tools_are_offered_as_they_are_configured_and_none_that_lacks_its_configuration():
+    with Asker(OpenedModel(None, "m"), tools=["crop_video:fps"]) as asker:
+        offered = offered_tools(asker)
+        assert offered[0] == "crop_video:fps"
+        assert "crop_video" not in offered
+        assert "get_frames" in offered
+        for name in offered:
+            asker.plugins.select_tools([name])
 
 
 def test_only_videos_that_the_page_was_started_with_are_opened(tmp_path):
