@@ -24,3 +24,15 @@ def test_a_tool_of_an_installed_plugin_is_evaluated_with(use_data, evaluate, tmp
     rollout, *_ = read_rollouts(tmp_path / "longvt_synthetic_tool")
     (reply,) = [message for message in rollout.messages if message["role"] == "tool"]
     assert reply["content"][0]["text"] == "9s, region [0.0, 0.0, 28.0, 28.0]:"
+
+
+def test_options_of_tools_pass_through_model_args():
+    from lmms_eval.utils import simple_parse_args_string
+
+    from eval_ext.arguments import ServerArguments, parse_arguments
+    from longvt_plugins.testing import plugin_manager
+
+    given = simple_parse_args_string("base_url=http://x/v1,model=m,tools=crop_video:fps+search_subtitles:lines=3")
+    tools = plugin_manager().select_tools(parse_arguments(ServerArguments, given, "longvt", {}).agent_config().tools)
+    assert "fps" in tools[0].schema["function"]["parameters"]["properties"]
+    assert tools[1].options["lines"] == 3
