@@ -19,7 +19,8 @@
 Replies that fail in the ways that servers do: :func:`failure`, :func:`rate_limited`, :func:`slow`, :func:`hang`,
 :func:`reset`, :func:`cut_off`, :func:`truncated`, :func:`reasoning`, :func:`null_content`, :func:`no_choices`,
 :func:`unreadable`; one that arrives in pieces: :func:`streamed`. The server checks nothing; it answers
-``/v1/chat/completions`` and ``/v1/models``. One that is strict and fails in every way: :mod:`longvt_plugins.testing_adversary`.
+``/v1/chat/completions`` and ``/v1/models``. One that is strict and fails in every way:
+:mod:`longvt_plugins.testing_adversary`.
 """
 
 from __future__ import annotations
