@@ -88,10 +88,11 @@ class BenchmarkTask(QuestionsTask):
         name, base, subtitle = self.config.task, self._base, self._benchmark.subtitle
         # Prompts with subtitles need the length of the video.
         if subtitle is not None or not self._blind:
-            missing = [self._benchmark.read(doc).video for doc in docs if base.video(doc) is None]
+            videos = {self._benchmark.read(doc).video: doc for doc in docs}
+            missing = [video for video, doc in videos.items() if base.video(doc) is None]
             if missing:
                 raise ConfigError(
-                    f"{name}: {len(missing)} of {len(docs)} videos are not in {base.folder}, "
+                    f"{name}: {len(missing)} of {len(videos)} videos are not in {base.folder}, "
                     f"the first is {missing[0]}; get them with: {base.command}"
                 )
         if subtitle is None:

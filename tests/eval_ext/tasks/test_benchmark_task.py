@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("lmms_eval")
 
+from eval_ext.plugin import add_tasks
 from eval_ext.tasks.base_task import _load, annotation_files
 from eval_ext.tasks.benchmark_task import BenchmarkTask, task_config
 from eval_ext.tasks.benchmarks import BENCHMARKS
@@ -140,7 +141,7 @@ def test_a_missing_video_is_named_with_the_command_that_gets_it(own_copies):
     with pytest.raises(ConfigError) as caught:
         task.build_all_requests()
     told = str(caught.value)
-    assert f"2 of 2 videos are not in {own_copies / 'lvbench'}, the first is Cm73ma6Ibcs.mp4" in told
+    assert f"1 of 1 videos are not in {own_copies / 'lvbench'}, the first is Cm73ma6Ibcs.mp4" in told
     assert "hf download lmms-eval/LVBench --repo-type dataset --local-dir" in told
     make("lvbench", "reasoning", "no_visual").build_all_requests()
 
@@ -184,6 +185,19 @@ def test_documents_of_another_shape_are_refused_by_their_columns(own_copies):
         ConfigError, match=r"document 0 is not one of videosiah_eval .*it has video_path, question, answers"
     ):
         make("videosiah_eval")
+
+
+def leaves(tree):
+    for name, inner in tree.items():
+        yield from leaves(inner) if isinstance(inner, dict) else [name]
+
+
+def test_a_group_of_groups_holds_every_benchmark_in_every_form():
+    from lmms_eval.tasks import TaskManager, get_task_dict
+
+    add_tasks()  # as lmms-eval does when it looks for models
+    found = get_task_dict(["longvt_suite"], TaskManager("WARNING", include_defaults=False), "chat")
+    assert sorted(leaves(found)) == sorted(f"{name}_{form}" for name in NAMES for form in FORMS)
 
 
 def test_annotations_are_found_by_their_split_and_part(copies):

@@ -154,6 +154,18 @@ def test_a_limit_asks_that_many_and_the_rest_comes_with_the_next_command(copies,
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+def test_the_group_of_all_is_answered(copies, lmms_eval_command, tmp_path):
+    with ScriptedChatServer(script) as server:
+        output = lmms_eval_command(
+            *options(server, tmp_path, ["longvt_suite"]), "--limit", "1", env=environment(copies, tmp_path)
+        )
+    numbers = results_of(tmp_path / "out", output)["results"]
+    for group in entries()["longvt_suite"].members:
+        assert all(numbers[task]["scored,none"] == 1 for task in entries()[group].members)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_variable_has_longvt_scored_by_us(copies, lmms_eval_command, tmp_path):
     with ScriptedChatServer(script) as server:
         output = lmms_eval_command(
