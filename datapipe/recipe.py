@@ -40,6 +40,9 @@ OPENAI = "https://api.openai.com/v1"
 OFFLINE = "offline"
 """A model of this one word is the synthetic world's reader, served on the loopback interface while the run lasts."""
 
+_OFFLINE_CROWD = 8
+"""The offline reader computes on this machine: more requests at once only wait."""
+
 PATIENCE_SECONDS = 600.0
 """How long a server may be down before a run stops: ten minutes outlast a restart, and not a forgotten one."""
 
@@ -195,13 +198,14 @@ def read_recipe(
     """
     rest = dict(given)
     told = rest.pop("input", None)
-    models, offline = read_models(rest.pop("models", None), environ, where, need_keys=need_keys)
+    told_models = rest.pop("models", None)
     steps = _steps(rest.pop("steps", None), where)
     settings = check(RecipeSettings, rest, where)
     values = {**vars(settings)} | ({} if seed is None else {"seed": seed})
     if values["prompts_dir"] is not None:
         values["prompts_dir"] = str(_beside(values["prompts_dir"], folder))
     _check_numbers(values, where)
+    models, offline = read_models(told_models, environ, where, concurrency=settings.concurrency, need_keys=need_keys)
     return Recipe(
         where=where,
         source=Path(source) if source is not None else _input(told, folder, where),
@@ -285,7 +289,12 @@ def _step(line: object, where: str) -> RecipeStep:
 
 
 def read_models(
-    told: object, environ: Mapping[str, str], where: str, *, need_keys: bool = True
+    told: object,
+    environ: Mapping[str, str],
+    where: str,
+    *,
+    concurrency: int | None = None,
+    need_keys: bool = True,
 ) -> tuple[dict[str, ChatConfig], tuple[str, ...]]:
     """Settings of models, with what they leave open taken from the environment.
 
@@ -293,6 +302,7 @@ def read_models(
         told: As the YAML has it; None is the one that the environment names, if it names one.
         environ: ``os.environ``, at the edge.
         where: Begins the errors.
+        concurrency: Of the run: that of every model that states none of its own.
         need_keys: As for :func:`load_recipe`.
 
     Returns:
@@ -311,11 +321,18 @@ def read_models(
         if settings == OFFLINE:
             offline.append(str(name))
             # The port is known when the reader is started; replies are found again by this name.
-            models[str(name)] = ChatConfig(base_url="http://127.0.0.1:1/v1", model="offline-reader", cache_name=OFFLINE)
+            models[str(name)] = ChatConfig(
+                base_url="http://127.0.0.1:1/v1",
+                model="offline-reader",
+                cache_name=OFFLINE,
+                concurrency=concurrency or _OFFLINE_CROWD,
+            )
             continue
         if not isinstance(settings, dict):
             raise ConfigError(f"{place} must be a mapping with base_url and model, or {OFFLINE}, not {settings!r}")
-        models[str(name)] = ChatConfig.from_mapping(_with_environment(settings, environ, place, need_keys), place)
+        own = {} if concurrency is None else {"concurrency": concurrency}
+        given = own | _with_environment(settings, environ, place, need_keys)
+        models[str(name)] = ChatConfig.from_mapping(given, place)
     return models, tuple(offline)
 
 

@@ -147,6 +147,8 @@ def open_toolbox(
 
                 server = stack.enter_context(ReaderServer())
                 config = replace(config, base_url=server.base_url, prices={"input": 0.0, "output": 0.0})
+            if concurrency is not None:
+                config = replace(config, concurrency=concurrency)
             models[name] = config if config.cache_dir else replace(config, cache_dir=str(folder / "cache"))
         toolbox = Toolbox(
             models,

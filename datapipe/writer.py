@@ -6,26 +6,31 @@
         page = await thread.call(store.units, "caption", upstream)
         await thread.save(result)               # returns when the result is on disk
 
-A result is lost only if it was not returned from :meth:`StoreThread.save`; 64 results that are ready at once cost one
-commit. When the disk is full the reserve is given up, so that what is ready still finds room.
+A result is lost only if it was not returned from :meth:`StoreThread.save`; results that are ready at about the same
+time cost one commit. When the disk is full the reserve is given up, so that what is ready still finds room.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from datapipe.store import Store, UnitResult
 from datapipe.workdir import Reserve
+from longvt_plugins.chat.gathered import GatheredWrites
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+GATHER_SECONDS = 0.02
+"""How long results are gathered before they are written. Every hand-over to another thread costs as much as a request;
+a kill in this time costs no request, since replies are in the cache."""
 
 
 class StoreThread:
@@ -45,8 +50,9 @@ class StoreThread:
         self._reserve = reserve
         self._spent = spent
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="datapipe-store")
-        self._waiting: list[tuple[UnitResult, asyncio.Future[None]]] = []
-        self._flushing: asyncio.Task[None] | None = None
+        self._writes: GatheredWrites[UnitResult] = GatheredWrites(
+            self._write, seconds=GATHER_SECONDS, threads=self._thread
+        )
         self.full = ""
 
     async def __aenter__(self) -> StoreThread:
@@ -55,8 +61,7 @@ class StoreThread:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._flushing is not None:
-            await asyncio.shield(self._flushing)
+        await self._writes.drain()
         if not self.full:
             await self.call(self._store.set_meta, "spent", repr(self._spent()))
         self._thread.shutdown(wait=True)
@@ -72,29 +77,9 @@ class StoreThread:
         Raises:
             OSError: It cannot be written, not even without the reserve.
         """
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append((result, done))
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush())
-        await done
+        await self._writes.add(result)
 
-    async def _flush(self) -> None:
-        while batch := self._waiting:
-            self._waiting = []
-            fault: OSError | None = None
-            try:
-                await self.call(self._write, [result for result, _ in batch])
-            except OSError as error:
-                fault = error
-            for _, done in batch:
-                if done.done():
-                    continue  # who waited for it was cancelled
-                if fault is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(fault)
-
-    def _write(self, results: list[UnitResult]) -> None:
+    def _write(self, results: Sequence[UnitResult]) -> None:
         spent = self._spent()
         try:
             self._store.save(results, spent=spent)

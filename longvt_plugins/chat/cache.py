@@ -20,6 +20,7 @@ import sqlite3
 import threading
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,18 +100,44 @@ class ResponseCache:
         Raises:
             OSError: The file cannot be written just now.
         """
-        text = json.dumps(value).encode()
-        if len(text) > MAX_VALUE_BYTES:
-            return
+        self.put_all([(key, value)])
+
+    def put_all(self, replies: Sequence[tuple[bytes, dict[str, Any]]]) -> None:
+        """Keeps several replies, all of them or none.
+
+        Raises:
+            OSError: The file cannot be written just now.
+        """
+        now = int(time.time())
+        texts = [(key, json.dumps(value).encode()) for key, value in replies]
+        rows = [(key, zlib.compress(text, 1), now) for key, text in texts if len(text) <= MAX_VALUE_BYTES]
         with self._lock:
             try:
                 connection = self._connect()
-                connection.execute(
-                    "INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", (key, zlib.compress(text, 1), int(time.time()))
-                )
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    connection.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", rows)
+                    connection.execute("COMMIT")
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
                 self._shrink(connection)
             except sqlite3.Error as error:
                 raise OSError(f"{self.path}: {error}") from error
+
+    def has_none(self, key: bytes) -> bool:
+        """Whether there is surely no reply under a key; False where that is not known at once.
+
+        It waits for nobody, so that it may be asked where waiting would hold up others.
+        """
+        if self._connection is None or self._process != os.getpid() or not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return self._connection.execute("SELECT 1 FROM replies WHERE key = ?", (key,)).fetchone() is None
+        except (AttributeError, sqlite3.Error):
+            return False
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Closes the file; it opens again when it is needed."""

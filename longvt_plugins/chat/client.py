@@ -28,6 +28,7 @@ from longvt_plugins.chat.backend import Completion
 from longvt_plugins.chat.cache import FORMAT, ResponseCache
 from longvt_plugins.chat.config import ChatConfig
 from longvt_plugins.chat.dialect import Dialect, response_format
+from longvt_plugins.chat.gathered import GatheredWrites
 from longvt_plugins.chat.images import ImageUrls
 from longvt_plugins.chat.limits import SYSTEM_CLOCK, Clock, Place, limits_of
 from longvt_plugins.chat.stream import Hear
@@ -60,6 +61,8 @@ _TELL_WAITS_FROM_SECONDS = 30.0
 
 _FIRST_EXPECTED_TOKENS = 256.0
 _NEWS_SHARE = 0.1
+_GATHER_SECONDS = 0.005
+"""How long replies are gathered before they are written to the cache: a moment beside any reply of a model."""
 
 
 @dataclass(eq=False)
@@ -76,6 +79,7 @@ class _Loop:
 
     server: Connection
     flights: dict[bytes, _Flight] = field(default_factory=dict)
+    kept: GatheredWrites[tuple[bytes, dict[str, Any]]] | None = None
 
 
 class ChatClient:
@@ -280,7 +284,8 @@ class ChatClient:
         assert self._cache is not None
         start = self._clock.now()
         try:
-            kept = await asyncio.to_thread(self._cache.get, key)
+            # Most replies are new: to learn that by way of a thread would cost as much as the request.
+            kept = None if self._cache.has_none(key) else await asyncio.to_thread(self._cache.get, key)
         except OSError as error:
             kept = None
             self._cache_failed(error)
@@ -290,10 +295,16 @@ class ChatClient:
             return completion
         completion = await self._ask(messages, request, hear)
         try:
-            await asyncio.to_thread(self._cache.put, key, _to_cache(completion))
+            await self._kept_replies(self._cache).add((key, _to_cache(completion)))
         except OSError as error:
             self._cache_failed(error)  # the reply is paid for: it is not thrown away
         return completion
+
+    def _kept_replies(self, cache: ResponseCache) -> GatheredWrites[tuple[bytes, dict[str, Any]]]:
+        own = self._own_loop()
+        if own.kept is None:
+            own.kept = GatheredWrites(cache.put_all, seconds=_GATHER_SECONDS)
+        return own.kept
 
     def _cache_failed(self, error: OSError) -> None:
         if not self.usage.cache_faults:

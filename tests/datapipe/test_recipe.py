@@ -108,3 +108,13 @@ def test_what_is_no_recipe_is_refused(tmp_path, text):
     (tmp_path / "recipe.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"recipe .*recipe\.yaml (is not YAML|must be a mapping)"):
         load_recipe(tmp_path / "recipe.yaml", {})
+
+
+def test_the_runs_limit_of_requests_is_that_of_every_model_that_states_none():
+    models = {
+        "one": GOOD["models"]["default"],
+        "two": {**GOOD["models"]["default"], "concurrency": 4},
+        "three": "offline",
+    }
+    recipe = read_recipe(GOOD | {"models": models, "concurrency": 64}, {})
+    assert [recipe.models[name].concurrency for name in models] == [64, 4, 64]
