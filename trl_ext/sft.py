@@ -211,7 +211,10 @@ def _of_datasets(data: DatasetMixtureConfig) -> Mixture:
 def _parse(argv: list[str]) -> tuple[SftArguments, SFTConfig, ModelConfig, DatasetMixtureConfig, list[str], list[str]]:
     """The four configurations, and what is left of the recipe and of the command line: the launcher's keys."""
     parser = make_parser()
-    parsed: Any = parser.parse_args_and_config(argv, return_remaining_strings=True, separate_remaining_strings=True)
+    try:
+        parsed: Any = parser.parse_args_and_config(argv, return_remaining_strings=True, separate_remaining_strings=True)
+    except ValueError as error:
+        raise ConfigError(f"TRL refuses the settings: {error}") from None
     arguments, training, model, data, of_recipe, of_command = parsed
     refuse_unknown([*of_recipe, *of_command], parser, program=PROGRAM, replaced=_REPLACED)
     if not model.model_name_or_path:

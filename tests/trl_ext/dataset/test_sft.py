@@ -213,6 +213,7 @@ def test_faulty_conversations_are_refused_or_left_out_and_long_ones_are_left_out
         ),
         (["--eval_strategy", "steps"], "eval_strategy needs the key eval_mixture"),
         (["--chat_template_path", "gone.jinja"], "no chat template gone.jinja: `longvt template NAME > gone.jinja`"),
+        (["--logging_strategy", "steps", "--logging_steps", "0"], "TRL refuses the settings: "),
         (["--form", "reasoning"], "form is that of each conversation here"),
         (["--test_split_size", "0.1"], "test_split_size are for `trl sft`"),
     ],
