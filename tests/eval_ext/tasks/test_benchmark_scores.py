@@ -77,3 +77,21 @@ def test_a_model_without_pictures_is_shown_none_and_still_asked(answer):
     assert (numbers["accuracy,none"], numbers["frames,none"], numbers["failed,none"]) == (0.5, 0.0, 0)
     assert not any("image_url" in messages for messages in shown)
     assert all("(A) 1636" in messages for messages in shown)
+
+
+def test_a_limit_asks_that_many_and_the_next_run_asks_the_rest(use_copies, tmp_path):
+    asked = []
+    with ScriptedChatServer(says("<think>Hm.</think><answer>D</answer>")) as server:
+        for limit in (1, None):
+            results = simple_evaluate(
+                model="longvt",
+                model_args=f"base_url={server.base_url},model=scripted,preset=tiny",
+                tasks=["lvbench_tool"],
+                task_manager=TaskManager("WARNING", include_defaults=False),
+                verbosity="WARNING",
+                use_cache=str(tmp_path / "cache"),
+                limit=limit,
+            )
+            asked.append(len(server.requests))
+    assert asked == [1, 2]
+    assert results["results"]["lvbench_tool"]["accuracy,none"] == 0.5

@@ -142,18 +142,6 @@ def test_other_ways_to_start_it_find_the_same_tasks(command, copies, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_limit_asks_that_many_and_the_rest_comes_with_the_next_command(copies, lmms_eval_command, tmp_path):
-    asked = []
-    with ScriptedChatServer(script) as server:
-        for limit in (["--limit", "1"], []):
-            arguments = [*options(server, tmp_path, ["lvbench_tool", "charades_sta_tool"]), *limit]
-            output = lmms_eval_command(*arguments, env=environment(copies, tmp_path))
-            asked.append(len(server.requests))
-    assert asked == [4, 8], output
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_the_group_of_all_is_answered(copies, lmms_eval_command, tmp_path):
     with ScriptedChatServer(script) as server:
         output = lmms_eval_command(
