@@ -59,11 +59,6 @@ class Model:
     client: ChatClient
 
 
-def largest_of(models: Mapping[str, Model]) -> int:
-    """The most requests that a single one of these models may have in flight."""
-    return max((model.config.concurrency for model in models.values()), default=1)
-
-
 class Toolbox:
     """What all records of a run share; a context manager.
 
@@ -100,7 +95,7 @@ class Toolbox:
             name: Model(name, config, ChatClient.from_config(config, budget=budget))
             for name, config in (models or {}).items()
         }
-        largest = largest_of(self.models)
+        largest = max((model.config.concurrency for model in self.models.values()), default=1)
         self.concurrency = largest if concurrency is None else concurrency
         self.workers = workers or len(os.sched_getaffinity(0))
         if self.concurrency < 1 or self.workers < 1:
@@ -195,9 +190,7 @@ class Toolbox:
     @asynccontextmanager
     async def one_more_request(self) -> AsyncIterator[None]:
         """Waits until one more request of the run may be in flight."""
-        if len(self.models) == 1 and largest_of(self.models) <= self.concurrency:
-            yield  # the client's own limit is the run's, and ends with the request, before the reply is kept
-            return
+        # Until the reply is kept, too: what a kill can make us pay for again is what holds a place here.
         loop = asyncio.get_running_loop()
         with self._limits_lock:
             limit = self._limits.setdefault(loop, asyncio.Semaphore(self.concurrency))
