@@ -55,8 +55,8 @@ def test_message():
     assert set(types.FunctionCall.__annotations__) == {"id", "type", "function"}
     assert set(types.FunctionSpec.__annotations__) == {"name", "arguments"}
     assert set(types.TextBlock.__annotations__) == {"type", "text"}
-    assert set(types.ImageBlock.__annotations__) == {"type", "image", "time", "video"}
-    assert set(types.FrameReference.__annotations__) == {"video", "time", "width", "height"}
+    assert set(types.ImageBlock.__annotations__) == {"type", "image", "time", "video", "region"}
+    assert set(types.FrameReference.__annotations__) == {"video", "time", "width", "height", "region"}
     assert types.ToolCall("call_1", "crop_video", {"start_time": 1}).to_message_entry() == {
         "id": "call_1",
         "type": "function",
@@ -99,7 +99,7 @@ def test_what_a_model_is_told_of_crop_video():
 
 def test_tool_context():
     parameters = inspect.signature(ToolContext).parameters
-    assert list(parameters) == ["videos", "budget", "crop", "library"]
+    assert list(parameters) == ["videos", "budget", "crop", "library", "progress"]
     assert [name for name, value in parameters.items() if value.kind is not inspect.Parameter.KEYWORD_ONLY] == [
         "videos"
     ]
@@ -114,7 +114,9 @@ def test_tool_context():
 
 
 def test_tool():
-    assert list(fields(Tool)) == ["name", "function", "description", "schema", "returns", "arguments_model"]
+    assert list(fields(Tool)) == [
+        *("name", "function", "description", "schema", "returns", "arguments_model", "options", "option_help")
+    ]
 
 
 def test_judge():
@@ -145,9 +147,11 @@ def test_the_built_in_judge_keeps_the_contract():
 
 def test_pipeline_outcome():
     assert list(fields(datapipe.Kept)) == ["record"]
-    assert list(fields(datapipe.Dropped)) == ["reason"]
-    assert list(fields(datapipe.Failed)) == ["error"]
+    assert list(fields(datapipe.Dropped)) == ["reason", "record"]
+    assert list(fields(datapipe.Failed)) == ["error", "record"]
     assert [field.name for field in dataclasses.fields(datapipe.VideoRecord)] == [
-        *("id", "path", "duration", "width", "height", "size_bytes")
+        *("id", "path", "duration", "width", "height", "size_bytes", "subtitles_path", "subtitles_digest", "provenance")
     ]
-    assert {"Kept(record)", "Dropped(reason)", "Failed(error)", "VideoRecord"} <= quoted(section("Pipeline outcome"))
+    assert {"Kept(record)", "Dropped(reason, record=None)", "Failed(error, record=None)", "VideoRecord"} <= quoted(
+        section("Pipeline outcome")
+    )
