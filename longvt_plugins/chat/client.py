@@ -61,6 +61,8 @@ _TELL_WAITS_FROM_SECONDS = 30.0
 
 _FIRST_EXPECTED_TOKENS = 256.0
 _NEWS_SHARE = 0.1
+_GATHER_SECONDS = 0.004
+"""How long replies are gathered before they are written to the cache: a moment beside any reply of a model."""
 
 
 @dataclass(eq=False)
@@ -301,8 +303,7 @@ class ChatClient:
     def _kept_replies(self, cache: ResponseCache) -> GatheredWrites[tuple[bytes, dict[str, Any]]]:
         own = self._own_loop()
         if own.kept is None:
-            # A reply waits for none to come, only for those before it to be written.
-            own.kept = GatheredWrites(cache.put_all, seconds=0.0)
+            own.kept = GatheredWrites(cache.put_all, seconds=_GATHER_SECONDS)
         return own.kept
 
     def _cache_failed(self, error: OSError) -> None:
