@@ -23,5 +23,5 @@ LONGVT_JUDGE=${LONGVT_JUDGE-"{judge: cascade, judge_options: {model: judge, rubr
 export LONGVT_JUDGE
 
 exec longvt eval --model longvt --tasks "$tasks" ${limits[@]+"${limits[@]}"} \
-  --model_args "base_url=${BASE_URL:-http://127.0.0.1:8000/v1},model=longvt,timeout=1200,$show,max_calls=5,rollouts=$out/traces" \
+  --model_args "base_url=${BASE_URL:-http://127.0.0.1:8000/v1},model=${MODEL:-longvt},timeout=1200,$show,max_calls=5,rollouts=$out/traces" \
   --output_path "$out" --use_cache "$out/cache" "$@"

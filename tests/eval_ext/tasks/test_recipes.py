@@ -89,7 +89,8 @@ def test_every_name_in_the_readme_exists():
     named = set(re.findall(r"`(\w+)`", (RECIPES / "README.md").read_text()))
     built_in = {"longvt", "longvt_reasoning", "longvt_non_think", "video_mmmu", "lvbench", "videomme_w_subtitle"}
     benchmarks = {entry.benchmark for entry in entries().values()}
-    assert named - benchmarks - built_in - set(entries()) == {"accuracy", "judged_accuracy"}
+    others = {"accuracy", "judged_accuracy", "BASE_URL", "MODEL", "OUT"}
+    assert named - benchmarks - built_in - set(entries()) == others
 
 
 @pytest.mark.slow
@@ -102,7 +103,7 @@ def test_a_script_runs_to_its_end(script, copies, tmp_path):
             env={
                 **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LONGVT_JUDGE": "",
                 "LONGVT_DATA": str(copies), "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1",
-                "BASE_URL": server.base_url, "OUT": str(tmp_path / "out"),
+                "BASE_URL": server.base_url, "MODEL": "scripted", "OUT": str(tmp_path / "out"),
             },
             capture_output=True, text=True, check=False,
         )  # fmt: skip
