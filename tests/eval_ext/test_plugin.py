@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from eval_ext.plugin import MODELS, TASKS_FOLDER, add_tasks, manifests
+from eval_ext.plugin import MODELS, add_tasks, manifests
 from eval_ext.tasks.catalogue import catalogue
 
 OURS = {entry.name for entry in catalogue()}
