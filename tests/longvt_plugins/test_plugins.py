@@ -63,6 +63,8 @@ def install(site: Path, distribution: str, entry_point: str, code: str, version:
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
     (info / "entry_points.txt").write_text(f"[longvt]\n{entry_point} = {module}\n")
+    # Another test may have imported another module of this name, such as the example plugin.
+    sys.modules.pop(module, None)
 
 
 @pytest.fixture
