@@ -272,7 +272,8 @@ class Runner:
                     results = bug.results
                     batch = []
                 batch = batch[len(results) :]
-                await asyncio.gather(*(self._save(planned, result, thread) for result in results))
+                with contextlib.suppress(_Left):
+                    await asyncio.gather(*(self._save(planned, result, thread) for result in results))
 
     async def _save(self, planned: PlannedStep, result: UnitResult, thread: StoreThread) -> None:
         try:

@@ -40,7 +40,7 @@ class GatheredWrites(Generic[T]):
         """Returns when the item is written.
 
         Raises:
-            OSError: It cannot be.
+            Exception: What the writing raised.
         """
         done = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
@@ -57,12 +57,12 @@ class GatheredWrites(Generic[T]):
         while self._waiting:
             await asyncio.sleep(self._seconds)
             batch, self._waiting = self._waiting, []
-            fault: OSError | None = None
+            fault: Exception | None = None
             try:
                 await asyncio.get_running_loop().run_in_executor(
                     self._threads, self._write, [item for item, _ in batch]
                 )
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - whoever waits gets it; nobody waits for ever
                 fault = error
             for _, done in batch:
                 if done.done():

@@ -18,6 +18,7 @@ import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies
 
 from longvt_plugins.chat.config import NO_KEY, ChatConfig
 from longvt_plugins.chat.limits import Clock
@@ -169,8 +170,10 @@ class Connection:
             # A packed reply could unpack to any size.
             headers={"accept-encoding": "identity"},
             timeout=None,
-            verify=_tls(),  # of proxies; other connections are the transport's
-            transport=SmallPools(self._config.concurrency, verify=_tls()),
+            verify=_tls(),
+            # A transport of one's own would pass the proxies of the environment by.
+            transport=None if getproxies() else SmallPools(self._config.concurrency, verify=_tls()),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._config.concurrency),
             event_hooks={"response": [bound_reply, tap_reply]},
         )
         return AsyncOpenAI(

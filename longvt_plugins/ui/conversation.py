@@ -121,7 +121,7 @@ class Conversation:
         self._reason = why_not(answer)
 
     def html(self) -> str:
-        """All of it, for now."""
+        """As it stands at this moment."""
         turns = "".join(f'<div class="turn {kind}">{html}</div>' for kind, html in self._turns)
         reason = f'<div class="turn reply error">{escape(self._reason)}</div>' if self._reason else ""
         facts = f'<div class="facts">{escape(self._facts)}</div>' if self._facts else ""

@@ -300,6 +300,17 @@ def test_a_full_disk_stops_the_run_and_what_is_under_way_is_saved(recipe_for, nu
     assert kept(work, "ask_double") == {f"n{n:04}": 2 * n for n in range(1, 301) if n % 3}
 
 
+def test_a_disk_that_takes_nothing_stops_a_step_that_only_computes(recipe_for, numbers_steps, tmp_path, monkeypatch):
+    def refuse(store, results, *, spent):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(Store, "save", refuse)
+        result = run_recipe(recipe_for("http://127.0.0.1:1", count=300), tmp_path / "work", steps=numbers_steps)
+    assert result.stopped == "disk"
+    assert "make room and run again" in result.message
+
+
 def fill(path: Path) -> None:
     """Writes until the disk takes no more."""
     with pytest.raises(OSError, match="No space left"), path.open("wb", buffering=0) as file:

@@ -449,3 +449,18 @@ def test_frames_travel_as_jpeg_of_full_colour_resolution_or_as_png():
     assert {layer[1:3] for layer in jpeg.layer} == {(1, 1)}  # no component is subsampled
     assert png.format == "PNG"
     assert png.tobytes() == image.tobytes()
+
+
+def test_the_proxy_of_the_environment_is_used(monkeypatch):
+    with ScriptedChatServer([assistant("red")]) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.base_url.removesuffix("/v1"))
+        client = ChatClient("http://chat.invalid/v1", "scripted", max_retries=0)
+
+        async def once():
+            try:
+                return await client.complete(QUESTION, max_tokens=16)
+            finally:
+                await client.aclose()
+
+        assert asyncio.run(once()).message["content"] == "red"
+    assert len(proxy.requests) == 1

@@ -42,6 +42,17 @@ def test_a_write_that_fails_is_told_to_everybody_who_waits_and_the_next_one_is_t
     assert calls == [[1, 2], [3]]
 
 
+def test_a_write_that_fails_in_an_unforeseen_way_leaves_nobody_waiting():
+    def write(items):
+        raise TypeError("no text")
+
+    async def main():
+        writes = GatheredWrites(write, seconds=0.01)
+        return await asyncio.wait_for(asyncio.gather(writes.add(1), writes.add(2), return_exceptions=True), 10)
+
+    assert [str(fault) for fault in asyncio.run(main())] == ["no text", "no text"]
+
+
 def test_a_cache_knows_at_once_what_it_surely_has_not_and_waits_for_nobody(tmp_path):
     cache = ResponseCache(tmp_path, max_bytes=1_000_000)
     assert cache.has_none(b"a")
