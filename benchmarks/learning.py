@@ -2,8 +2,12 @@
 
 ::
 
-    python benchmarks/learning.py --seeds 3 --json learning.json      # at most 2 hours on two cores
+    python benchmarks/learning.py --seeds 3 --json learning.json      # at most 3 hours on two cores
+    python benchmarks/learning.py --only 4                            # one seed, beside others in the same --work-dir
     python benchmarks/learning.py --quick                             # one seed, few steps: that it runs
+
+Besides the demo's stages it trains LongVT's ablations: RL without a time reward, with the recall of the window in
+place of its IoU, without the cold start, and without the tool.
 
 Settings were chosen on other videos (split ``dev``, seed 7); the held-out questions are scored once. The table is
 mean and standard error over the seeds. A stopped run goes on where it was, stage by stage, in ``--work-dir``.
@@ -25,7 +29,7 @@ from rich.table import Table
 from longvt_plugins.demo.figures import read_figures
 from longvt_plugins.demo.run import run_demo
 from longvt_plugins.demo.settings import FULL, IOU_REWARD, QUICK, REWARDS
-from longvt_plugins.demo.stages import Evaluation, Stages
+from longvt_plugins.demo.stages import Evaluation, Stages, start_checkpoint
 from longvt_plugins.progress import Tell, show_progress
 from longvt_plugins.rows import read_rows
 from longvt_plugins.synthetic.chance import chance
@@ -36,7 +40,12 @@ from longvt_plugins.synthetic.world import TINY
 SAMPLED = 0.7
 """Temperature of the sampled figures, that of RL."""
 
-STAGES = ("base", "no_tool_sft", "sft", "rl", "rl_no_time", "rft", "oracle_window")
+ANSWER_REWARD = "trl_ext.rewards.answer_reward"
+RECALL_REWARD = "trl_ext.rewards.time_recall_reward"
+NO_TOOL = "longvt_synthetic_non_think"
+
+STAGES = ("base", "no_tool_sft", "no_tool_rl", "sft", "rl", "rl_no_time", "rl_recall", "rl_no_sft", "rft",
+          "oracle_window")  # fmt: skip
 FAMILY_QUESTIONS = 16
 
 
@@ -45,11 +54,19 @@ def run_seed(folder: Path, seed: int, quick: bool, tell: Tell) -> dict[str, Any]
     stages = Stages(folder, QUICK if quick else FULL, seed, tell)
     run_demo(stages)
     sft = stages.folder / "sft" / "checkpoint"
-    no_time = stages.train_rl("rl_no_time", sft, tuple(reward for reward in REWARDS if reward != IOU_REWARD))
-    trained = {"sft": sft, "rl": stages.folder / "rl" / "checkpoint", "rl_no_time": no_time,
-               "rft": stages.folder / "rft" / "checkpoint"}  # fmt: skip
+    no_time = tuple(reward for reward in REWARDS if reward != IOU_REWARD)
+    ablations = {
+        "rl_no_time": stages.train_rl("rl_no_time", sft, no_time),
+        "rl_recall": stages.train_rl("rl_recall", sft, (*no_time, RECALL_REWARD)),
+        "rl_no_sft": stages.train_rl("rl_no_sft", start_checkpoint()),
+    }
+    no_tool = stages.train_rl(
+        "no_tool_rl", stages.folder / "no_tool_sft" / "checkpoint", (ANSWER_REWARD,), tools=[], form="non_think"
+    )
+    trained = {name: stages.folder / name / "checkpoint" for name in ("sft", "rl", "rft")} | ablations
     sampled = [Evaluation(f"{name}_sampled", path, temperature=SAMPLED) for name, path in trained.items()]
-    stages.evaluate([Evaluation("rl_no_time", no_time), *sampled])
+    greedy = [Evaluation(name, path) for name, path in ablations.items()]
+    stages.evaluate([*greedy, Evaluation("no_tool_rl", no_tool, task=NO_TOOL), *sampled])
     families = stages.folder / "families"
     make_world(families, TINY, {"test": FAMILY_QUESTIONS * len(FAMILIES)}, seed, FAMILIES)
     stages.evaluate([Evaluation("families", trained["rft"])], data=families)
@@ -91,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the seeds and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
+    parser.add_argument("--only", type=int, help="this seed alone; --seeds puts the seeds of one folder together")
     parser.add_argument("--quick", action="store_true", help="one seed, few steps")
     parser.add_argument("--json", type=Path, help="file for every figure")
     parser.add_argument("--work-dir", type=Path, default=Path("runs/learning"))
@@ -98,7 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console()
     seeds = []
     folder = args.work_dir.with_name(args.work_dir.name + "-quick") if args.quick else args.work_dir
-    for seed in range(1 if args.quick else args.seeds):
+    chosen = range(args.only, args.only + 1) if args.only is not None else range(1 if args.quick else args.seeds)
+    for seed in chosen:
         console.print(f"seed {seed}")
         with show_progress(console) as tell:
             seeds.append(run_seed(folder / f"seed-{seed}", seed, args.quick, tell))

@@ -143,13 +143,24 @@ class Stages:
             self._train(name, ["trl", "sft"], recipe, start, steps, changes)
         return self.folder / name / "checkpoint"
 
-    def train_rl(self, name: str, start: Path, rewards: Sequence[str] = REWARDS) -> Path:
-        """Runs ``longvt grpo``; its rollouts are kept in the stage's folder."""
+    def train_rl(self, name: str, start: Path, rewards: Sequence[str] = REWARDS, **keys: Any) -> Path:
+        """Runs ``longvt grpo``; its rollouts are kept in the stage's folder.
+
+        Args:
+            name: Of the stage.
+            start: Checkpoint to start from.
+            rewards: Reward functions, by name.
+            **keys: Further keys of the recipe, such as ``tools=[]``.
+
+        Returns:
+            Folder of the trained checkpoint.
+        """
         if not self.is_done(name):
             changes: dict[str, Any] = {
                 "rows": str(self.folder / "world" / "train.parquet"),
                 "rollouts_dir": str(self.folder / name / "rollouts"),
                 "reward_funcs": list(rewards),
+                **keys,
             }
             flags = []
             if self._processes > 1:
