@@ -23,16 +23,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, get_args
 
-from longvt_plugins.budget import NO_TURN_LEFT, Budget
+from longvt_plugins.budget import Budget
 from longvt_plugins.chat import ChatBackend, Completion, StreamingBackend
 from longvt_plugins.conversation import Form, opening_messages
-from longvt_plugins.errors import ChatError, ConfigError, ToolError, VideoError
+from longvt_plugins.errors import ChatError, ConfigError, VideoError
 from longvt_plugins.events import AskedAgain, Called, Event, Opened, Replied, TurnEnded, Watch, Wrote
+from longvt_plugins.ledger import CALLS_PER_TURN, Ledger
 from longvt_plugins.plugins import PluginManager, run_tool_call
+from longvt_plugins.replies import Replies
 from longvt_plugins.rollouts import Rollout, StopReason
 from longvt_plugins.rows import Row
 from longvt_plugins.tools import Tool, ToolContext
-from longvt_plugins.transcript import ERROR_PREFIX, error_reply, parse_transcript, parse_turn
+from longvt_plugins.transcript import is_error_reply, parse_transcript, parse_turn
 from longvt_plugins.types import FunctionCall, Message, ToolCall, text_of
 from longvt_plugins.video.config import VideoConfig
 from longvt_plugins.video.library import VideoLibrary
@@ -50,7 +52,7 @@ Progress = Callable[[int, int, Rollout], None]
 """Told after each rollout: how many are done, of how many, and which one it was."""
 
 NOT_JSON = (
-    'a <tool_call> must hold one JSON object with "name" and "arguments", such as '
+    'a tool call must hold one JSON object with "name" and "arguments", such as '
     '{"name": "crop_video", "arguments": {...}}'
 )
 
@@ -68,6 +70,7 @@ class AgentConfig:
         max_turns: Turns of the model; calls of the last but one are refused with the request to answer. By
             default two more than calls: one that may learn that the calls are used up, and one to answer.
         max_frames: Frames that the tools may return together; None for no limit.
+        calls_per_turn: Tool calls of one turn that are run; further ones are not read.
         max_new_tokens: Longest turn.
         temperature: 0 takes the likeliest token.
         seed_thought: What a turn that was written for the model "thought" before its call.
@@ -88,6 +91,7 @@ class AgentConfig:
     max_calls: int = 5
     max_turns: int | None = None
     max_frames: int | None = None
+    calls_per_turn: int = CALLS_PER_TURN
     max_new_tokens: int = 4096
     temperature: float = 0.0
     seed_thought: str = "I look closer at this part."
@@ -105,6 +109,8 @@ class AgentConfig:
                 "max_calls must not be negative, max_turns and max_new_tokens be at least 1, not "
                 f"{self.max_calls}, {self.max_turns}, {self.max_new_tokens}"
             )
+        if self.calls_per_turn < 1:
+            raise ConfigError(f"calls_per_turn must be at least 1, not {self.calls_per_turn}")
         if self.temperature < 0:
             raise ConfigError(f"temperature must not be negative, not {self.temperature}")
 
@@ -112,6 +118,14 @@ class AgentConfig:
     def turns(self) -> int:
         """Most turns of the model."""
         return self.max_calls + 2 if self.max_turns is None else self.max_turns
+
+    def room_of_replies(self, ledger: Ledger) -> int:
+        """Tokens that the replies of a rollout may have.
+
+        Raises:
+            ConfigError: The ledger has no room for the turns.
+        """
+        return ledger.reply_tokens(self.max_calls, max_turns=self.max_turns, calls_per_turn=self.calls_per_turn)
 
 
 async def run_agent(
@@ -123,6 +137,7 @@ async def run_agent(
     seed_calls: Sequence[ToolCall] = (),
     sample: int = 0,
     library: VideoLibrary | None = None,
+    ledger: Ledger | None = None,
     watch: Watch | None = None,
 ) -> Rollout:
     """Answers one question.
@@ -135,6 +150,7 @@ async def run_agent(
         seed_calls: Calls made for the model before its first own turn, a turn each, with real replies.
         sample: Tells apart rollouts of one row in one run.
         library: Opens the videos, instead of one for this rollout alone.
+        ledger: Keeps turns and replies within the room that a training gave them; None sets no such limit.
         watch: Told what happens while it happens, see :mod:`longvt_plugins.events`.
 
     Returns:
@@ -143,10 +159,11 @@ async def run_agent(
 
     Raises:
         UnknownNameError: A tool or reader that is not installed.
+        ConfigError: The ledger has no room for the turns.
     """
     start = time.perf_counter()
     with _library_for(library, config, plugins) as videos:
-        session = _Session(backend, row, config, plugins, videos, watch)
+        session = _Session(backend, row, config, plugins, videos, ledger, watch)
         error: str | None = None
         try:
             stop_reason = await session.run(seed_calls)
@@ -167,6 +184,7 @@ async def run_agents(
     seed_calls: Callable[[Row], Sequence[ToolCall]] | None = None,
     progress: Progress | None = None,
     library: VideoLibrary | None = None,
+    ledger: Ledger | None = None,
 ) -> list[Rollout]:
     """Answers many questions at once.
 
@@ -179,6 +197,7 @@ async def run_agents(
         seed_calls: Gives the calls that are made for the model, see :func:`run_agent`.
         progress: Told after each rollout.
         library: Opens the videos, instead of one for these rollouts alone: for callers that ask again.
+        ledger: See :func:`run_agent`.
 
     Returns:
         One rollout a row, in the order of the rows.
@@ -192,7 +211,9 @@ async def run_agents(
         nonlocal done
         async with slots:
             given = seed_calls(row) if seed_calls is not None else ()
-            rollout = await run_agent(backend, row, config, plugins, seed_calls=given, sample=sample, library=videos)
+            rollout = await run_agent(
+                backend, row, config, plugins, seed_calls=given, sample=sample, library=videos, ledger=ledger
+            )
         done += 1
         if progress is not None:
             progress(done, len(asked), rollout)
@@ -244,6 +265,7 @@ class _Session:
     config: AgentConfig
     plugins: PluginManager
     library: VideoLibrary
+    ledger: Ledger | None = None
     watch: Watch | None = None
     messages: list[Message] = field(default_factory=list)
     tokens: int = 0
@@ -251,12 +273,11 @@ class _Session:
     def __post_init__(self) -> None:
         config = self.config
         self.tools: list[Tool] = self.plugins.select_tools(config.tools) if config.form == "tool" else []
-        self.context = ToolContext(
-            self.row["videos"],
-            budget=Budget(max_frames=config.max_frames, max_calls=config.max_calls),
-            crop=config.crop,
-            library=self.library,
-        )
+        budget = Budget(max_frames=config.max_frames, max_calls=config.max_calls)
+        if self.ledger is not None:
+            budget.max_tokens, budget.count_tokens = config.room_of_replies(self.ledger), self.ledger.count
+        self.context = ToolContext(self.row["videos"], budget=budget, crop=config.crop, library=self.library)
+        self.replies = Replies(budget, self.ledger)
         # A rollout that is cancelled leaves its thread decoding: the videos are closed after it, not under it.
         self._lock = threading.Lock()
         self._calls = 0
@@ -286,10 +307,10 @@ class _Session:
             self._may_look = turns_left > 1
             for entry in calls:
                 await self._add_reply(entry)
-            if malformed:
+            if malformed and len(calls) < self.config.calls_per_turn:
                 # Behind the others: a reply without an id would be taken for that of a call still open.
-                told = NOT_JSON if self._may_look else NO_TURN_LEFT
-                self.messages.append({"role": "tool", "content": f"{ERROR_PREFIX}{told}"})
+                reply = self.replies.fault(NOT_JSON, last=not self._may_look)
+                self.messages.append({"role": "tool", "content": _plain(reply)})
         raise AssertionError("the last turn returns")
 
     def rollout(self, stop_reason: StopReason, error: str | None, sample: int, seconds: float) -> Rollout:
@@ -318,10 +339,10 @@ class _Session:
             self.context.close()
 
     async def _ask(self, schemas: Sequence[Mapping[str, Any]]) -> Completion:
-        limits: dict[str, Any] = {
-            "max_tokens": self.config.max_new_tokens,
-            "temperature": self.config.temperature,
-        }
+        most = self.config.max_new_tokens
+        if self.ledger is not None:
+            most = min(most, self.ledger.turn_tokens)
+        limits: dict[str, Any] = {"max_tokens": most, "temperature": self.config.temperature}
         if self.watch is None:
             return await self.backend.complete(self.messages, schemas, **limits)
         if isinstance(self.backend, StreamingBackend):
@@ -357,26 +378,21 @@ class _Session:
             await self._add_reply(entry)
 
     async def _add_reply(self, entry: FunctionCall) -> None:
-        content: list[Block] | str
         name, arguments = entry["function"]["name"], entry["function"]["arguments"]
         start = time.perf_counter()
         self._tell(Called(entry))
         if isinstance(arguments, str):
-            told = f"{name}: the arguments must be a JSON object" if self._may_look else NO_TURN_LEFT
-            content = error_reply(told)
+            content = self.replies.fault(f"{name}: the arguments must be a JSON object", last=not self._may_look)
         else:
-            call = ToolCall(entry["id"], name, arguments)
-            try:
-                content = await self._in_thread(self._call_tool, call)
-            except ToolError as error:
-                content = error_reply(str(error))
-        self.messages.append({"role": "tool", "tool_call_id": entry["id"], "name": name, "content": content})
-        self._tell(Replied(entry, content, time.perf_counter() - start))
+            content = await self._in_thread(self._call_tool, ToolCall(entry["id"], name, arguments))
+        shown = _plain(content)
+        self.messages.append({"role": "tool", "tool_call_id": entry["id"], "name": name, "content": shown})
+        self._tell(Replied(entry, shown, time.perf_counter() - start))
 
     def _call_tool(self, context: ToolContext, call: ToolCall) -> list[Block]:
-        if not self._may_look and context.budget.may_call:
-            raise ToolError(NO_TURN_LEFT)
-        return run_tool_call(self.plugins, self.tools, context, call)
+        return self.replies.answer(
+            lambda: run_tool_call(self.plugins, self.tools, context, call), last=not self._may_look
+        )
 
     def _normal(self, message: Message) -> tuple[Message, list[str]]:
         """A turn in its one shape: calls taken out of the text, ids unique in the rollout.
@@ -392,7 +408,7 @@ class _Session:
             content, entries = rest, [call.to_message_entry() for call in written]
         taken = {entry["id"] for earlier in self.messages for entry in earlier.get("tool_calls", [])}
         normal: Message = {"role": "assistant", "content": content}
-        for entry in entries:
+        for entry in entries[: self.config.calls_per_turn]:
             self._calls += 1
             call_id = entry.get("id")
             if not call_id or call_id in taken:
@@ -409,6 +425,12 @@ class _Session:
         if tagged is None and self.config.form == "non_think":
             return text_of(message).strip() or None
         return tagged
+
+
+def _plain(reply: list[Block]) -> list[Block] | str:
+    """An error as plain text, which every server takes."""
+    text = reply[0]["text"] if len(reply) == 1 and reply[0]["type"] == "text" else ""
+    return text if is_error_reply(text) else reply
 
 
 def _opening(context: ToolContext, question: str, options: Sequence[str] | None, config: AgentConfig) -> list[Message]:

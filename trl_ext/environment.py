@@ -27,10 +27,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from longvt_plugins.budget import ANSWER_NOW, NO_TURN_LEFT, REFUSAL_TOKENS, Budget
+from longvt_plugins.budget import Budget
 from longvt_plugins.conversation import Form, question_blocks
-from longvt_plugins.errors import ConfigError, ToolError, VideoError, VideoNotFoundError
+from longvt_plugins.errors import ConfigError, VideoError, VideoNotFoundError
+from longvt_plugins.ledger import CALLS_PER_TURN, Ledger
 from longvt_plugins.plugins import PluginManager, create_plugin_manager
+from longvt_plugins.replies import Replies
 from longvt_plugins.rows import Row, parse_row
 from longvt_plugins.tools import Tool, ToolContext
 from longvt_plugins.transcript import error_reply
@@ -38,7 +40,6 @@ from longvt_plugins.types import Block, ToolCall, text_block
 from longvt_plugins.video.config import VideoKeys
 from longvt_plugins.video.library import VideoLibrary
 from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling, Mode, Scaling
-from trl_ext.ledger import CALLS_PER_TURN, REFUSED, Ledger
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -138,7 +139,7 @@ class EnvironmentConfig(VideoKeys):
 
     @property
     def turns(self) -> int | None:
-        """Turns of a rollout at most, the answering one among them: see :meth:`trl_ext.ledger.Ledger.reply_tokens`."""
+        """Turns of a rollout at most, the answering one among them: see :meth:`.Ledger.reply_tokens`."""
         if self.max_turns is None and self.max_calls is not None:
             return self.max_calls + 2
         return self.max_turns
@@ -219,7 +220,6 @@ class VideoEnvironment:
         library: The videos of this class, shared by its instances: a group decodes its video once.
         row: What the rollout is about; None before the first reset.
         calls: Tool calls so far, those whose reply TRL dropped for its length among them.
-        tool_errors: Calls that were the model's mistake.
         video_errors: Failures of a video, in a call or at the reset; after the first one nothing is decoded.
         failure: Why the rollout failed, so that it is not to be scored; None if it did not.
         started: When the rollout was reset, on the monotonic clock.
@@ -231,7 +231,6 @@ class VideoEnvironment:
     progress: ClassVar[Progress]
     row: Row | None = None
     calls: int = 0
-    tool_errors: int = 0
     video_errors: int = 0
     failure: str | None = None
     started: float = 0.0
@@ -249,6 +248,11 @@ class VideoEnvironment:
     def frames(self) -> int:
         """Frames that tools have returned so far."""
         return self._context.budget.frames
+
+    @property
+    def tool_errors(self) -> int:
+        """Calls so far that were the model's mistake."""
+        return self._replies.errors
 
     def reset(self, **row: Any) -> list[Block]:
         """Starts a rollout afresh.
@@ -294,63 +298,43 @@ class VideoEnvironment:
             budget.max_tokens = room_of_replies(self._ledger, self.config)
             budget.count_tokens = self._ledger.count
         self._context = ToolContext(videos, budget=budget, crop=self.config.crop, library=self.library)
-        self.calls = self.tool_errors = self.video_errors = 0
+        self._replies = Replies(budget, self._ledger)
+        self.calls = self.video_errors = 0
         self.failure = None
-        self._told_to_answer = False
         self.started = time.monotonic()
 
     def _run_tool(self, tool: Tool, arguments: dict[str, Any]) -> list[Block]:
         self.calls += 1
-        reply = self._reply(tool, arguments)
+        if self.failure is None:
+            call = ToolCall(f"call_{self.calls}", tool.name, arguments)
+            try:
+                return self._replies.answer(
+                    lambda: self._plugins.call_tool(tool, self._context, call), last=self._is_last_turn()
+                )
+            except VideoError as error:
+                reply = self._fail(error, f"{tool.name}({arguments})")
+            except Exception as error:
+                raise EnvironmentBug(f"tool {tool.name!r} broke on {arguments}: {error!r}") from error
+            finally:
+                # The library keeps as many files open as its bound allows; a batch of 256 rollouts has more.
+                self._context.close()
+        else:
+            reply = [text_block(error_reply(_UNREADABLE))]
         self._context.budget.spend(reply)
         return reply
 
-    def _reply(self, tool: Tool, arguments: dict[str, Any]) -> list[Block]:
-        if self.failure is not None:
-            return [text_block(error_reply(_UNREADABLE))]
-        try:
-            self._check_turn()
-            call = ToolCall(f"call_{self.calls}", tool.name, arguments)
-            reply = self._plugins.call_tool(tool, self._context, call)
-            if self._ledger is not None:
-                reply = self._ledger.close(reply, self._context.budget)
-            return reply
-        except ToolError as error:
-            self.tool_errors += 1
-            return self._refusal(str(error))
-        except VideoError as error:
-            return self._fail(error, f"{tool.name}({arguments})")
-        except Exception as error:
-            raise EnvironmentBug(f"tool {tool.name!r} broke on {arguments}: {error!r}") from error
-        finally:
-            # The library keeps as many files open as its bound allows; a batch of 256 rollouts has more.
-            self._context.close()
-
-    def _check_turn(self) -> None:
-        """Refuses a call of the last turn that gets a reply, before it is run or counted.
+    def _is_last_turn(self) -> bool:
+        """Whether this turn is the last that gets replies.
 
         Raises:
-            ToolError: With the request to answer.
             ConfigError: Nobody counts the turns.
         """
         if self.config.max_turns is None:
-            return
+            return False
         if self.progress.turn is None:
             raise ConfigError("max_turns needs trl_ext.turns.follow_turns(trainer), which counts the turns")
-        # The trainer runs the calls of one turn less than there are turns: these are the last that get a reply.
-        if self.progress.turn >= self.config.max_turns - 1 and self._context.budget.may_call:
-            raise ToolError(NO_TURN_LEFT)
-
-    def _refusal(self, reason: str) -> list[Block]:
-        if reason.endswith(ANSWER_NOW):
-            # A turn may hold several calls: once is enough, and the ledger keeps little room for the others.
-            if self._told_to_answer:
-                reason = REFUSED
-            self._told_to_answer = True
-        reply: list[Block] = [text_block(error_reply(reason))]
-        if self._ledger is not None and self._ledger.count(reply) > REFUSAL_TOKENS:
-            return [text_block(error_reply("the call cannot be used"))]
-        return reply
+        # The trainer runs the calls of one turn less than there are turns.
+        return self.progress.turn >= self.config.max_turns - 1
 
     def _fail(self, error: VideoError, doing: str) -> list[Block]:
         """Marks the rollout as failed; the model is told no more than that, since the error names files."""

@@ -21,11 +21,11 @@ from longvt_plugins.chat_templates import FAMILIES
 from longvt_plugins.console import run_command
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.judges.environment import judge_options_from_environment
+from longvt_plugins.ledger import Ledger
 from longvt_plugins.synthetic import resolve_model
 from longvt_plugins.video.config import CACHE_VARIABLE
 from trl_ext.arguments import EnvironmentArguments
 from trl_ext.launching import launch_module, make_trl_parser, refuse_unknown, save_and_end, set_loading
-from trl_ext.ledger import Ledger
 from trl_ext.model_setup import load_processor, suppress_media_tokens, warn_of_resizing
 from trl_ext.resume import checkpoint_to_resume
 from trl_ext.rollout_keeper import RolloutKeeper

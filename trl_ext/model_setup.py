@@ -17,8 +17,8 @@ import logging
 from typing import Any, Literal
 
 from longvt_plugins.chat_templates import apply_templates
+from longvt_plugins.ledger import CALLS_PER_TURN
 from longvt_plugins.video.sampling import FrameSampling
-from trl_ext.ledger import CALLS_PER_TURN
 
 logger = logging.getLogger(__name__)
 

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.judges.judge import JudgeConfig
+from longvt_plugins.ledger import Ledger
 from longvt_plugins.plugins import PluginManager, create_plugin_manager
 from longvt_plugins.registry import did_you_mean
 from trl_ext.environment import EnvironmentConfig, VideoEnvironment, make_environment
 from trl_ext.judge_reward import PATIENCE_SECONDS
-from trl_ext.ledger import Ledger
 from trl_ext.reward_choice import choose_judge, choose_rewards
 from trl_ext.scoring import RewardFunction, Scoring
 from trl_ext.turns import follow_turns

@@ -61,10 +61,18 @@ def token_counter(model: str) -> TokenCounter:
     folder = Path(model).expanduser()
     if not folder.is_dir():
         raise ConfigError(f"no model {model!r}: it must be {', '.join(FAMILIES)} or the folder of a checkpoint")
-    return _Asked(_load_processor(folder)).count
+    return _Asked(load_processor(folder)).count
 
 
-def _load_processor(folder: Path) -> Any:
+def load_processor(folder: Path) -> Any:
+    """The processor of a checkpoint, one that can tell tokens: of pictures, and of conversations.
+
+    Args:
+        folder: Of the checkpoint; nothing is downloaded.
+
+    Raises:
+        ConfigError: There is none, or it cannot tell.
+    """
     from transformers import AutoProcessor
 
     try:

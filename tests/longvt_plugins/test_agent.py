@@ -157,7 +157,7 @@ def test_a_call_that_is_no_json_is_told_to_the_model(row):
     rollout, server = play([assistant("<think>Hm.</think><tool_call>{oops</tool_call>"), ANSWER], row)
     heard = server.requests[1]["messages"][-1]
     assert heard["role"] == "user"  # without an id no server takes it as a tool's reply
-    assert "Error: a <tool_call> must hold one JSON object" in heard["content"]
+    assert "Error: a tool call must hold one JSON object" in heard["content"]
     assert (rollout.answer, rollout.windows) == ("red", [])
 
 
@@ -229,11 +229,13 @@ def test_an_answer_in_the_last_turn_counts_even_beside_a_call(row):
     assert (rollout.answer, rollout.stop_reason, rollout.windows) == ("red", "max_turns", [])
 
 
-def test_calls_beyond_the_limit_in_one_turn_are_refused(row):
-    config = AgentConfig(**vars(CONFIG) | {"max_calls": 1})
-    rollout, _ = play([look(*(crop(1, 2, f"c{n}") for n in range(50))), ANSWER], row, config)
+def test_calls_beyond_the_limit_in_one_turn_are_refused_and_beyond_another_not_read(row):
+    config = AgentConfig(**vars(CONFIG) | {"max_calls": 1, "calls_per_turn": 4})
+    rollout, server = play([look(*(crop(1, 2, f"c{n}") for n in range(50))), ANSWER], row, config)
     assert rollout.windows == [[1.0, 2.0]]
-    assert (rollout.answer, len(replies(rollout))) == ("red", 50)
+    used_up = "Error: all 1 tool calls are used: answer now with what you have seen"
+    assert [text(reply) for reply in replies(rollout)][1:] == [used_up, "Error: refused", "Error: refused"]
+    assert (rollout.answer, len(server.requests[1]["messages"][2]["tool_calls"])) == ("red", 4)
 
 
 def test_frames_beyond_the_budget_are_refused(row):

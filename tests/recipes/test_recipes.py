@@ -11,8 +11,8 @@ import yaml
 pytest.importorskip("trl")
 
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.ledger import Ledger
 from trl_ext import grpo
-from trl_ext.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "recipes"

@@ -10,11 +10,11 @@ from PIL import Image
 
 from longvt_plugins.budget import REFUSAL_TOKENS
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.ledger import REFUSED_TOKENS, Ledger
 from longvt_plugins.synthetic.tiny import build_processor
 from longvt_plugins.transcript import is_error_reply
 from longvt_plugins.types import text_block
 from trl_ext.environment import EnvironmentConfig, make_environment
-from trl_ext.ledger import REFUSED_TOKENS, Ledger
 
 SMALL = {"overview_max_frames": 2, "overview_max_pixels": 784, "crop_max_pixels": 28 * 56, "crop_fps": 4.0}
 

@@ -4,12 +4,12 @@ import pytest
 
 from longvt_plugins import ToolContext, hookimpl
 from longvt_plugins.judges import Judgement
+from longvt_plugins.ledger import Ledger
 from longvt_plugins.rollouts import read_rollouts
 from longvt_plugins.rows import read_rows, write_rows
 from longvt_plugins.testing import plugin_manager
 from trl_ext import VideoToolSpec
 from trl_ext.environment import EnvironmentBug
-from trl_ext.ledger import Ledger
 from trl_ext.model_setup import load_processor
 from trl_ext.rollout_keeper import RolloutKeeper, count_generated
 from trl_ext.turns import follow_turns

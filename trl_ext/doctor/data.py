@@ -227,7 +227,7 @@ def _sampled(table: Any, sample: int) -> Iterator[tuple[int, Any]]:
 def _tokens(loaded: Loaded, messages: Any, images: Sequence[Any]) -> int:
     from PIL import Image
 
-    from trl_ext.ledger import Ledger
+    from longvt_plugins.ledger import Ledger
 
     text = loaded.processor.apply_chat_template(messages, tokenize=False)
     tokens = len(loaded.processor.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -3,13 +3,14 @@
 ::
 
     ledger = Ledger(processor, max_completion_length=16_384, turn_tokens=1024)
-    make_environment(config, ledger=ledger)
-    GRPOConfig(max_completion_length=16_384, generation_kwargs=ledger.generation_kwargs(use_vllm=False), ...)
+    make_environment(config, ledger=ledger)                                    # in training
+    await run_agent(backend, row, config, plugins, ledger=ledger)              # in evaluation, with the same replies
 
 Tokens of tool replies count against TRL's ``max_completion_length``, and a reply that would exceed it is dropped with
 its pictures: the rollout then ends where it is. An environment sees its own replies, which it can count, but not
-what the model writes. So every turn is bounded, by ``generation_kwargs``, room for all of them is set aside, and
-what is left is for the replies: ``crop_video`` shows fewer frames where the rest is short, and says so.
+what the model writes. So every turn is bounded, room for all of them is set aside, and what is left is for the
+replies: ``crop_video`` shows fewer frames where the rest is short, and says so. The opening of a conversation, with
+the overview, is not counted here.
 """
 
 from __future__ import annotations
