@@ -16,6 +16,7 @@
     │   ├── DamagedVideoError   a video whose data cannot be decoded
     │   ├── OutsideVideoError   a time before the start or after the end
     │   ├── VideoTimeoutError   reading took longer than allowed
+    │   ├── VideoInterruptedError   reading was given up, since nobody waits for it
     │   └── VideoReaderCrashError   the process that decoded it broke down
     ├── JudgeError              a judge that cannot be trusted with a reward
     │   └── JudgeDownError      it has given no verdict for longer than allowed
@@ -126,6 +127,10 @@ class VideoTimeoutError(VideoError):
     def __init__(self, message: str, *, seconds: float | None = None) -> None:
         super().__init__(message)
         self.seconds = seconds
+
+
+class VideoInterruptedError(VideoError):
+    """Reading was given up, because nobody waits for the frames any more."""
 
 
 class VideoReaderCrashError(VideoError):

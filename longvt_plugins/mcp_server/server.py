@@ -7,8 +7,8 @@
 
 A client is told the schemas that models were trained on. What the tool refuses is told to it in the same words, marked
 as an error; a bug is logged here, and the client learns that there was one. Calls run in threads, a few at a time, over
-one library of videos, so that the second look at a film is fast. A call that the client cancels gives up at the next
-report of progress; one that reports none runs to its end unheard.
+one library of videos, so that the second look at a film is fast. A call that the client cancels gives up at its next
+report of progress, or where it reads a video: between two packets, or two frames of a reader that is no built-in one.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from longvt_plugins.plugins import PluginManager, run_tool_call
 from longvt_plugins.tools import Tool
 from longvt_plugins.types import Block, ToolCall
 from longvt_plugins.video.config import VideoConfig
+from longvt_plugins.video.interruption import interruptible
 from longvt_plugins.video.library import VideoLibrary
 from longvt_plugins.video.sampling import CROP
 
@@ -155,7 +156,9 @@ class ToolServer:
         call = ToolCall(f"call_{self._calls}", name, arguments)
         self._waiting += 1
         try:
-            content = await asyncio.get_running_loop().run_in_executor(self._threads, self._run, call, report)
+            content = await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._run, call, report, cancelled.is_set
+            )
         except asyncio.CancelledError:
             cancelled.set()
             raise
@@ -173,8 +176,11 @@ class ToolServer:
             self._waiting -= 1
         return types.CallToolResult(content=content)
 
-    def _run(self, call: ToolCall, report: Callable[[int, int], None]) -> list[types.ContentBlock]:
-        with FolderContext(self._folders, library=self._library, crop=self._crop, progress=report) as ctx:
+    def _run(
+        self, call: ToolCall, report: Callable[[int, int], None], cancelled: Callable[[], bool]
+    ) -> list[types.ContentBlock]:
+        context = FolderContext(self._folders, library=self._library, crop=self._crop, progress=report)
+        with interruptible(cancelled), context as ctx:
             report(0, 1)
             return [self._content(block) for block in run_tool_call(self._plugins, self._tools, ctx, call)]
 

@@ -21,13 +21,14 @@ from longvt_plugins.errors import (
     VideoNotFoundError,
     VideoTimeoutError,
 )
+from longvt_plugins.video.interruption import check_interrupted
 
 CONTAINERS = ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "mxf")
 """Formats that hold their own data. Playlists (hls, dash, concat) and image sequences name other files."""
 
 
 class Deadline:
-    """How long one call may read, looked at between packets.
+    """How long one call may read, and whether it is given up, looked at between packets.
 
     Args:
         path: For the error.
@@ -46,7 +47,8 @@ class Deadline:
             self._ends = time.monotonic() + self.seconds
 
     def check(self) -> None:
-        """Raises VideoTimeoutError if the time is over."""
+        """Raises VideoTimeoutError if the time is over, VideoInterruptedError if nobody waits any more."""
+        check_interrupted(self._path)
         if self.seconds is not None and time.monotonic() > self._ends:
             raise self.error()
 

@@ -32,7 +32,7 @@ import time as clock
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,6 +43,7 @@ from longvt_plugins.registry import Registry
 from longvt_plugins.video.config import VideoConfig
 from longvt_plugins.video.disk_cache import Counts, DiskFrames
 from longvt_plugins.video.frame_cache import MemoryFrames, shared
+from longvt_plugins.video.interruption import check_interrupted, is_interruptible
 from longvt_plugins.video.isolated import IsolatedReader, Workers, decoded
 from longvt_plugins.video.reader_pool import ReaderPool
 from longvt_plugins.video.sampling import Timetable
@@ -56,6 +57,9 @@ _KNOWN_VIDEOS = 4096
 
 _KNOWN_TIMETABLES = 8
 """Videos whose timetable is remembered: 3 MB for an hour at 25 frames a second."""
+
+_LOOK_UP = 0.2
+"""Seconds after which one who waits for another thread's frames looks whether they are still wanted."""
 
 _DECODERS = {"pyav": "av"}
 """The distribution that a module of our readers decodes with, where it does not have the module's name."""
@@ -221,7 +225,7 @@ class VideoLibrary:
                 self._resolve(mine, keys, error)
                 raise
             for time, future in others.items():
-                if (frame := _awaited(future)) is not None and frame.exact:
+                if (frame := _awaited(future, file.path)) is not None and frame.exact:
                     found[time] = frame
                     counts.memory_hits += 1
                 # Else it is asked for once more: the other request failed, or damage gave it a frame that stands in.
@@ -348,6 +352,7 @@ class VideoLibrary:
             started, frames = clock.monotonic(), []
             for frame in decoded(reader, times, size, scaling):
                 frames.append(frame)
+                check_interrupted(file.path)
                 if clock.monotonic() - started > limit:
                     raise VideoTimeoutError(f"{file.path}: reading frames took longer than {limit:g} s", seconds=limit)
             self._note(file, reader)
@@ -530,8 +535,10 @@ def _distributions(package: str) -> list[str]:
     return sorted(importlib.metadata.packages_distributions().get(package, []))
 
 
-def _awaited(future: Future[Frame]) -> Frame | None:
+def _awaited(future: Future[Frame], path: Path) -> Frame | None:
     """What another thread made; None where it failed for a reason that may be its own."""
+    while is_interruptible() and not wait([future], _LOOK_UP).done:
+        check_interrupted(path)
     try:
         return future.result()
     except (VideoTimeoutError, VideoReaderCrashError) as error:

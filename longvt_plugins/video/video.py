@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from longvt_plugins.errors import ConfigError, OutsideVideoError, VideoError, VideoNotFoundError, VideoTimeoutError
 from longvt_plugins.types import TimeSpan
+from longvt_plugins.video.interruption import check_interrupted
 from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling, Timetable, format_seconds
 
 if TYPE_CHECKING:
@@ -324,6 +325,7 @@ class Video:
     def _in_time(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         started = clock.monotonic()
         for frame in frames:
+            check_interrupted(self.path)
             if self._time_limit is not None and clock.monotonic() - started > self._time_limit:
                 raise VideoTimeoutError(
                     f"{self.path}: reading frames took longer than {self._time_limit:g} s", seconds=self._time_limit

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import threading
+import time
 
 import anyio
 import pytest
 from PIL import Image
 
-from longvt_plugins import ToolContext, hookimpl
+from longvt_plugins import ToolContext, VideoConfig, hookimpl
 from longvt_plugins.errors import ConfigError, UnknownNameError
 from longvt_plugins.mcp_server.folders import VideoFolders
 from longvt_plugins.mcp_server.server import ServerConfig, ToolServer
 from longvt_plugins.plugins import create_plugin_manager
 from longvt_plugins.testing import plugin_manager, read_stamp
+from longvt_plugins.video.readers.pyav import PyavReader
 
 OPENING = "2024/opening.mp4"
 
@@ -199,6 +201,57 @@ def test_a_cancelled_call_gives_up_and_the_server_goes_on(ask_server, talks):
     settings = {"plugins": plugin_manager(tool), "tools": ("wait_here",), "threads": 1}
     assert not ask_server(use, talks, **settings).isError
     assert tool.ended.is_set()
+
+
+class Slow(PyavReader):
+    """Takes a fifth of a second for each frame."""
+
+    started, ended = threading.Event(), threading.Event()
+    most = 0
+
+    def scaled_frames(self, times, size, scaling):
+        try:
+            for number, frame in enumerate(super().scaled_frames(times, size, scaling), start=1):
+                Slow.most = max(Slow.most, number)
+                self.started.set()
+                yield frame
+                time.sleep(0.2)
+        finally:
+            self.ended.set()
+
+
+class SlowPlugin:
+    @hookimpl
+    def register_video_readers(self, register):
+        register("slow", Slow)
+
+
+def test_a_crop_that_is_cancelled_ends_in_the_midst_of_decoding(ask_server, talks):
+    """A thousand frames, a fifth of a second each, are not decoded to the last."""
+    from mcp import McpError, types
+
+    wanted = {"video_path": OPENING, "start_time": 0, "end_time": 20, "fps": 50}
+
+    async def use(client):
+        async def call():
+            with pytest.raises(McpError, match="cancelled"):
+                await client.call_tool("crop_video", wanted)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await anyio.to_thread.run_sync(Slow.started.wait)
+            cancel = types.CancelledNotification(
+                method="notifications/cancelled", params=types.CancelledNotificationParams(requestId=1)
+            )
+            await client.send_notification(types.ClientNotification(cancel))
+            await anyio.to_thread.run_sync(Slow.ended.wait)
+        return await client.call_tool("get_frames", {"video_path": OPENING, "timestamps": [3]})
+
+    settings = {"plugins": plugin_manager(SlowPlugin()), "tools": ("crop_video:fps", "get_frames")}
+    video = VideoConfig(reader="slow")
+    reply = ask_server(use, talks, max_frames=1000, threads=1, video=video, **settings)
+    assert read_stamp(picture(reply.content[-1])) == 12
+    assert 0 < Slow.most < 100
 
 
 def test_several_calls_at_once_are_answered_each(ask_server, talks):
