@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trl_ext.doctor.finding import Finding
+    from longvt_plugins.finding import Finding
     from trl_ext.doctor.recipe import Recipe
 
 BLOCKED = 1
@@ -51,17 +51,16 @@ def run(argv: Sequence[str]) -> int:
     options, flags = parser.parse_known_args(list(argv))
     if options.sample < 1:
         parser.error(f"--sample must be at least 1, not {options.sample}")
+    from longvt_plugins.finding import findings_report, print_findings
     from trl_ext.doctor.recipe import read_recipe
 
     recipe = read_recipe(["--config", options.config, *flags])
     findings = list(examine(recipe, sample=options.sample, environ=dict(os.environ)))
     if options.json:
-        levels = [finding.level for finding in findings]
-        counts = {level: levels.count(level) for level in ("blocker", "warning", "ok")}
-        report = {"recipe": options.config, **counts, "findings": [vars(finding) for finding in findings]}
+        report = {"recipe": options.config, **findings_report(findings)}
         sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     else:
-        _print(findings)
+        print_findings(findings)
     return BLOCKED if any(finding.level == "blocker" for finding in findings) else 0
 
 
@@ -74,8 +73,8 @@ def examine(recipe: Recipe, *, sample: int, environ: dict[str, str]) -> Iterator
         environ: Where the judge's address may stand.
     """
     from longvt_plugins.errors import ConfigError
+    from longvt_plugins.finding import blocker
     from trl_ext.doctor.data import check_conversations, check_rows
-    from trl_ext.doctor.finding import blocker
     from trl_ext.doctor.model import check_context, check_images, check_template, load
     from trl_ext.doctor.room import check_disk
     from trl_ext.doctor.services import check_services
@@ -102,18 +101,3 @@ def examine(recipe: Recipe, *, sample: int, environ: dict[str, str]) -> Iterator
     if loaded is not None:
         yield from check_context(recipe, loaded, longest)
     yield from check_services(recipe, environ)
-
-
-def _print(findings: Sequence[Finding]) -> None:
-    from rich.console import Console
-
-    console = Console(markup=False, emoji=False, highlight=False)
-    styles = {"blocker": "bold red", "warning": "yellow", "ok": "green"}
-    for level in ("ok", "warning", "blocker"):
-        for finding in (found for found in findings if found.level == level):
-            console.print(f"{level:<8}{finding.check:<10}", style=styles[level], end="")
-            console.print(finding.what, soft_wrap=True)
-            if finding.cure:
-                console.print(f"{'':<18}cure: {finding.cure}", soft_wrap=True)
-    blockers = sum(finding.level == "blocker" for finding in findings)
-    console.print(f"{blockers} blockers" if blockers != 1 else "1 blocker")

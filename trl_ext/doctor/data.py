@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from longvt_plugins.errors import ConfigError, VideoError
+from longvt_plugins.finding import Finding, blocker, ok, warning
 from longvt_plugins.plugins import create_plugin_manager
 from longvt_plugins.types import TimeSpan
 from longvt_plugins.video.library import VideoLibrary
 from trl_ext.dataset.check import check_file
 from trl_ext.dataset.mixture import read_mixture
 from trl_ext.dataset.questions import read_questions
-from trl_ext.doctor.finding import Finding, blocker, ok, warning
 from trl_ext.doctor.model import Loaded
 from trl_ext.doctor.recipe import Recipe
 from trl_ext.reward_choice import choose_rewards

@@ -18,11 +18,11 @@ from typing import Any
 from longvt_plugins.chat_templates import FAMILIES
 from longvt_plugins.conversation import system_message
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.finding import Finding, blocker, ok, warning
 from longvt_plugins.ledger import Ledger
 from longvt_plugins.plugins import create_plugin_manager
 from longvt_plugins.types import Message, text_block
 from longvt_plugins.video.sampling import FrameSampling, format_seconds
-from trl_ext.doctor.finding import Finding, blocker, ok, warning
 from trl_ext.doctor.recipe import Recipe
 from trl_ext.model_setup import load_processor
 

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from trl_ext.doctor.finding import Finding, blocker, ok, warning
+from longvt_plugins.finding import Finding, blocker, ok, warning
 from trl_ext.doctor.model import Loaded
 from trl_ext.doctor.recipe import Recipe
 

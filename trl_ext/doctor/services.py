@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Iterator, Mapping
 
 from longvt_plugins.errors import LongvtError
+from longvt_plugins.finding import Finding, blocker, ok
 from longvt_plugins.judges import close_judge
 from longvt_plugins.judges.check import check_judge
 from longvt_plugins.judges.environment import judge_options_from_environment
 from longvt_plugins.judges.judge import JudgeConfig
 from longvt_plugins.plugins import create_plugin_manager
-from trl_ext.doctor.finding import Finding, blocker, ok
 from trl_ext.doctor.recipe import Recipe
 from trl_ext.reward_choice import choose_judge, choose_rewards
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from longvt_plugins.errors import ConfigError
-from trl_ext.doctor.finding import Finding, blocker, ok, warning
+from longvt_plugins.finding import Finding, blocker, ok, warning
 from trl_ext.doctor.recipe import Recipe
 from trl_ext.unequal_turns import refuse_waiting_processes
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 
 from packaging.version import Version
 
-from trl_ext.doctor.finding import Finding, blocker, ok, warning
+from longvt_plugins.finding import Finding, blocker, ok, warning
 from trl_ext.doctor.recipe import Recipe
 
 PACKAGES = (
