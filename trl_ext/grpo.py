@@ -149,7 +149,9 @@ def train(arguments: EnvironmentArguments, training: GRPOConfig, model: ModelCon
     )
     generate_alone(trainer)
     spec.add_callbacks(trainer, drop_mastered=arguments.drop_mastered)
-    resumed_from = checkpoint_to_resume(training, trainer.accelerator.num_processes)
+    resumed_from = checkpoint_to_resume(
+        training.resume_from_checkpoint, training.output_dir, processes=trainer.accelerator.num_processes
+    )
     if trainer.accelerator.is_main_process:
         settings = {**asdict(arguments), **asdict(model), **training.to_dict()}
         record = run_record(settings, rows=spec.rows, processes=trainer.accelerator.num_processes)

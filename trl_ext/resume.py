@@ -63,25 +63,26 @@ def saved_names(checkpoint: Path) -> set[str]:
     return set()
 
 
-def checkpoint_to_resume(training: Any, processes: int) -> str | None:
+def checkpoint_to_resume(named: Any, output_dir: str, *, processes: int) -> str | None:
     """The checkpoint that a training is told to go on with: the one that is named, or the last whole one.
 
     Args:
-        training: Its ``resume_from_checkpoint`` and ``output_dir`` count; with ``last`` there may be none yet.
+        named: ``resume_from_checkpoint`` of the training: a folder, a truth value, or ``last``, with which there may
+            be none yet.
+        output_dir: Of the training.
         processes: Of the training.
 
     Raises:
         ConfigError: There is none, though there must be.
     """
-    named: Any = training.resume_from_checkpoint
     if named in (None, False, "false", "False"):
         return None
     if named not in (True, "true", "True", "last"):
         return str(named)
-    found = last_checkpoint(training.output_dir, processes=processes)
+    found = last_checkpoint(output_dir, processes=processes)
     if found is None and named != "last":
         raise ConfigError(
-            f"resume_from_checkpoint: {training.output_dir} holds no whole checkpoint; with `last` a run would start"
+            f"resume_from_checkpoint: {output_dir} holds no whole checkpoint; with `last` a run would start"
         )
     return found
 

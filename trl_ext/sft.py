@@ -26,6 +26,7 @@ from longvt_plugins.console import run_command
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.synthetic import resolve_model
 from longvt_plugins.video.config import CACHE_VARIABLE
+from trl_ext.dataset.files import local
 from trl_ext.dataset.mixture import Mixture, Source, read_mixture
 from trl_ext.environment import EnvironmentConfig
 from trl_ext.launching import launch_module, make_trl_parser, refuse_unknown, save_and_end, set_loading
@@ -161,7 +162,9 @@ def train(arguments: SftArguments, training: SFTConfig, model: ModelConfig, data
     trainer.data_collator = ReplayCollator(trainer.data_collator, arguments.shown, train_set)
     load_weights_by_model(trainer)
     order_by_epoch(trainer)
-    resumed_from = checkpoint_to_resume(training, trainer.accelerator.num_processes)
+    resumed_from = checkpoint_to_resume(
+        training.resume_from_checkpoint, training.output_dir, processes=trainer.accelerator.num_processes
+    )
     if trainer.accelerator.is_main_process:
         settings = {**asdict(arguments), **asdict(model), **training.to_dict()}
         files = [mixture.file(source) for source in mixture.sources]
@@ -202,7 +205,7 @@ def _of_datasets(data: DatasetMixtureConfig) -> Mixture:
         if told.split not in (None, "train"):
             raise ConfigError(f"{where}: split must be train, not {told.split!r}: files have no others")
         patterns = [told.data_files] if isinstance(told.data_files, str) else list(told.data_files)
-        for pattern in patterns:
+        for pattern in map(local, patterns):
             # A name that no file matches is kept, so that its reader tells what is missing.
             sources += sorted(glob.glob(str(Path(pattern).expanduser()))) or [pattern]  # noqa: PTH207 - may be absolute
     return Mixture([Source(path) for path in sources], folder=str(Path.cwd()))

@@ -17,7 +17,15 @@ from longvt_plugins.errors import ConfigError
 from trl_ext.dataset.faults import DataFault
 from trl_ext.dataset.published import annotations_line
 
+KEPT = "longvt://"
+"""Stands before ``data_files`` of a stock ``trl sft`` whose runs keep their record: :mod:`trl_ext.sft_bridge`."""
+
 _BATCH = 256
+
+
+def local(pattern: str) -> str:
+    """A name or pattern of files without that prefix."""
+    return pattern.removeprefix(KEPT)
 
 
 def columns_of(path: str | Path) -> list[str]:

@@ -73,7 +73,7 @@ def losses(out: Path) -> list[float]:
 def with_data(files: Path, folder: Path) -> Path:
     """The recipe, trained on these files; a list has no flag."""
     recipe = yaml.safe_load(RECIPE.read_text())
-    recipe["datasets"][0]["data_files"] = str(files)
+    recipe["datasets"][0]["data_files"] = f"longvt://{files}"
     (folder / "sft.yaml").write_text(yaml.safe_dump(recipe))
     return folder / "sft.yaml"
 
@@ -116,22 +116,27 @@ def test_materialized_files_train_with_longvt_sft_too_and_lora_saves_an_adapter(
     assert (record["data"]["count"], record["data"]["rows"]) == (4, str(materialized / "sft-00000.parquet"))
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, materialized):
+@pytest.mark.parametrize("train", [sft.main, stock], ids=["longvt", "trl"])
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, materialized, train):
     """Two epochs of two steps, stopped in the second one."""
     from safetensors.torch import load_file
 
     recipe = with_data(materialized / "sft-*.parquet", tmp_path)
     tiny = ("qwen2_5_vl", checkpoint("base"))
     told = ["--config", str(recipe), *flags(tiny, tmp_path / "whole")[2:], "--max_steps", "4"]
-    sft.main(told)
+    train(told)
     again = ["--output_dir", str(tmp_path / "stopped"), "--resume_from_checkpoint", "last"]
     shutil.copytree(tmp_path / "whole" / "checkpoint-3", tmp_path / "stopped" / "checkpoint-3")
     (tmp_path / "stopped" / "checkpoint-4").mkdir()  # Half written when the run was killed.
-    sft.main([*told, *again])
+    train([*told, *again])
     whole, stopped = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
     assert all((whole[name] == stopped[name]).all() for name in whole)
     state = json.loads((tmp_path / "stopped" / "checkpoint-4" / "trainer_state.json").read_text())
     assert [entry["step"] for entry in state["log_history"] if "loss" in entry] == [1, 2, 3, 4]
+    record = json.loads((tmp_path / "stopped" / "checkpoint-4" / "longvt_run.json").read_text())
+    assert record["resumed_from"] == str(tmp_path / "stopped" / "checkpoint-3")
+    assert record["settings"]["model_name_or_path"] == str(tiny[1]) and record["versions"]["trl"]
+    assert (record["data"]["count"], record["data"]["rows"]) == (4, str(materialized / "sft-00000.parquet"))
 
 
 @pytest.mark.slow  # Two launches of two processes, a minute and more
