@@ -79,7 +79,7 @@ def examine(recipe: Recipe, *, sample: int, environ: dict[str, str]) -> Iterator
     from trl_ext.doctor.room import check_disk
     from trl_ext.doctor.services import check_services
     from trl_ext.doctor.settings import check_settings
-    from trl_ext.doctor.versions import check_versions, installed
+    from trl_ext.doctor.versions import check_liger, check_versions, installed
 
     yield from check_versions(recipe, installed())
     yield from check_settings(recipe)
@@ -89,6 +89,7 @@ def examine(recipe: Recipe, *, sample: int, environ: dict[str, str]) -> Iterator
     except ConfigError as error:
         yield blocker("model", str(error), "the checkpoint of the stage before, or a name on the Hub")
     if loaded is not None:
+        yield from check_liger(recipe, loaded)
         yield from check_template(recipe, loaded)
         yield from check_images(recipe, loaded)
         yield from check_disk(recipe, loaded)

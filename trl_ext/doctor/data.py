@@ -22,6 +22,7 @@ from longvt_plugins.plugins import create_plugin_manager
 from longvt_plugins.types import TimeSpan
 from longvt_plugins.video.library import VideoLibrary
 from trl_ext.dataset.check import check_file
+from trl_ext.dataset.files import local
 from trl_ext.dataset.mixture import read_mixture
 from trl_ext.dataset.questions import read_questions
 from trl_ext.doctor.model import Loaded
@@ -133,12 +134,13 @@ def check_conversations(recipe: Recipe, loaded: Loaded | None, sample: int) -> I
         if entry.path not in _LOCAL:
             yield warning("data", f"{entry.path} is not looked into: it is no local file", "")
             continue
-        patterns = entry.data_files if isinstance(entry.data_files, list) else [entry.data_files]
-        files = sorted(file for pattern in patterns for file in glob.glob(str(pattern)))  # noqa: PTH207 - absolute too
+        told = entry.data_files if isinstance(entry.data_files, list) else [entry.data_files]
+        patterns = [local(str(pattern)) for pattern in told]
+        files = sorted(file for pattern in patterns for file in glob.glob(pattern))  # noqa: PTH207 - absolute too
         if not files:
             yield blocker(
                 "data",
-                f"no file {', '.join(map(str, patterns))}",
+                f"no file {', '.join(patterns)}",
                 "`longvt data materialize`, or `longvt rollouts select-rft`, writes it",
             )
         for file in files:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.finding import Finding, blocker, ok, warning
+from trl_ext.dataset.files import KEPT
 from trl_ext.doctor.recipe import Recipe
 from trl_ext.unequal_turns import refuse_waiting_processes
 
@@ -79,6 +80,12 @@ def _weights(recipe: Recipe) -> Iterator[Finding]:
 
 def _saving(recipe: Recipe) -> Iterator[Finding]:
     training = recipe.training
+    if recipe.kind == "sft" and recipe.lazy is None and training.resume_from_checkpoint == "last" and not _kept(recipe):
+        yield warning(
+            "settings",
+            "resume_from_checkpoint last: `trl sft` takes it for a folder of that name",
+            f"data_files: {KEPT}FILES, or `longvt sft`",
+        )
     strategy = str(getattr(training.save_strategy, "value", training.save_strategy))
     if strategy == "no":
         yield warning("settings", "save_strategy no: a run that is stopped begins again", "save_strategy: steps")
@@ -90,3 +97,11 @@ def _saving(recipe: Recipe) -> Iterator[Finding]:
             f"save_steps {training.save_steps:g} is more than max_steps {training.max_steps}: saved at the end alone",
             "lower save_steps",
         )
+
+
+def _kept(recipe: Recipe) -> bool:
+    """Whether the stock command would keep a record, see :mod:`trl_ext.sft_bridge`."""
+    named = [entry.data_files for entry in recipe.data.datasets]
+    return any(
+        str(file).startswith(KEPT) for files in named for file in (files if isinstance(files, list) else [files])
+    )

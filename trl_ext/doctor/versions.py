@@ -9,12 +9,15 @@ Each of the bounds was met by running into it; ``docs/footguns.md`` tells what h
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import importlib.util
 from collections.abc import Iterator, Mapping
 
 from packaging.version import Version
 
 from longvt_plugins.finding import Finding, blocker, ok, warning
+from trl_ext.doctor.model import Loaded
 from trl_ext.doctor.recipe import Recipe
 
 PACKAGES = (
@@ -40,6 +43,8 @@ TRANSFORMERS = Version("5.15")
 
 MASKED_LOSS = Version("5.18")
 """Of transformers: ``assistant_only_loss`` on pictures."""
+
+_LIGER = "pip install 'longvt-plugins[liger]'"
 
 VLLM = Version("0.22"), Version("0.31")
 """The oldest and the newest that TRL 1.16 works with."""
@@ -113,6 +118,23 @@ def check_together(found: Mapping[str, str]) -> Iterator[Finding]:
         )
 
 
+def check_liger(recipe: Recipe, loaded: Loaded) -> Iterator[Finding]:
+    """Looks whether the installed Liger knows this family in the installed transformers; both change their classes."""
+    family = loaded.config.model_type
+    if not recipe.training.use_liger_kernel or importlib.util.find_spec("liger_kernel") is None:
+        return
+    try:
+        importlib.import_module(f"liger_kernel.transformers.model.{family}")
+    except ImportError as error:
+        found = installed()
+        yield blocker(
+            "versions",
+            f"liger-kernel {found.get('liger-kernel')} has no kernels for {family} of transformers "
+            f"{found.get('transformers')}: {str(error).partition(' (')[0]}",
+            f"{_LIGER}, which names versions that fit, or --use_liger_kernel false",
+        )
+
+
 def _needed(recipe: Recipe, found: Mapping[str, str]) -> Iterator[Finding]:
     training, check = recipe.training, "versions"
     transformers = Version(found.get("transformers", "0"))
@@ -132,7 +154,7 @@ def _needed(recipe: Recipe, found: Mapping[str, str]) -> Iterator[Finding]:
         yield blocker(
             check,
             "use_liger_kernel is true and liger-kernel is not installed",
-            "pip install liger-kernel, or --use_liger_kernel false",
+            f"{_LIGER}, or --use_liger_kernel false",
         )
     if recipe.model.use_peft and "peft" not in found:
         yield blocker(check, "use_peft is true and peft is not installed", "pip install 'longvt-plugins[train]'")

@@ -21,7 +21,7 @@ from trl_ext.doctor.recipe import read_recipe
 from trl_ext.doctor.room import check_disk, checkpoint_bytes, parameters
 from trl_ext.doctor.services import check_services
 from trl_ext.doctor.settings import check_settings
-from trl_ext.doctor.versions import check_versions
+from trl_ext.doctor.versions import check_liger, check_versions
 
 TINY = {"overview_max_frames": 4, "overview_min_pixels": 784, "overview_max_pixels": 784,
         "crop_max_frames": 2, "crop_min_pixels": 784, "crop_max_pixels": 784}  # fmt: skip
@@ -158,6 +158,36 @@ def test_what_a_recipe_needs_and_is_not_installed_is_a_blocker(healthy, read):
         assert f"{told}" in the_fault(check_versions(replace(recipe, model=model), WORKING))
     sft = read(base=SFT, datasets=[{"path": "parquet", "data_files": "x.parquet"}])
     assert "5.18" in the_fault(check_versions(sft, WORKING | {"transformers": "5.17.0"}))
+
+
+@pytest.mark.parametrize(
+    ("kernels", "told"),
+    [("", []), ("from transformers import NoSuchOutput", ["cannot import name 'NoSuchOutput' from 'transformers'"])],
+)
+def test_a_liger_that_does_not_know_the_classes_of_transformers_is_a_blocker(
+    healthy, tmp_path, monkeypatch, kernels, told
+):
+    recipe, loaded = healthy
+    assert list(check_liger(changed(recipe, use_liger_kernel=True), loaded)) == [], "it is not installed here"
+    folder = tmp_path / "liger_kernel" / "transformers" / "model"
+    folder.mkdir(parents=True)
+    (folder / "qwen2_5_vl.py").write_text(kernels)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert list(check_liger(recipe, loaded)) == [], "nobody asks for it"
+    found = [finding.what.partition(": ")[2] for finding in check_liger(changed(recipe, use_liger_kernel=True), loaded)]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "liger_kernel"]:
+        del sys.modules[name]
+    assert found == told
+
+
+def test_last_is_understood_by_the_stock_command_only_where_its_files_say_so(read):
+    def keys(files):
+        return {"datasets": [{"path": "parquet", "data_files": files}], "resume_from_checkpoint": "last"}
+
+    told = the_fault(check_settings(read(base=SFT, **keys("x.parquet"))), "warning")
+    assert told == "resume_from_checkpoint last: `trl sft` takes it for a folder of that name"
+    for kept in ("longvt://x.parquet", ["longvt://x.parquet", "y.parquet"]):
+        assert levels(check_settings(read(base=SFT, **keys(kept)))) == {"ok"}
 
 
 def test_processes_that_would_wait_for_each_other_are_found(healthy):
