@@ -90,6 +90,8 @@ class Connection:
         self._config = config
         self._clock = clock
         self._api: AsyncOpenAI | None = None
+        # Whole: the library takes an address apart and together again for every request otherwise.
+        self._address = f"{config.server}/chat/completions"
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -117,9 +119,7 @@ class Connection:
             async with asyncio.timeout(min(self._config.timeout, max(seconds_left, 0.001))):
                 # The body is written before, in a thread; the library would write it in the event loop.
                 with listening(heard):
-                    response = await self._api.post(
-                        "/chat/completions", cast_to=httpx2.Response, content=body, options=_JSON
-                    )
+                    response = await self._api.post(self._address, cast_to=httpx2.Response, content=body, options=_JSON)
             return heard.body() if heard is not None and heard.has_begun else response.content
         except TimeoutError:
             whole = self._config.timeout <= seconds_left
@@ -164,7 +164,7 @@ class Connection:
         from openai import AsyncOpenAI
 
         from longvt_plugins.chat.bounded import bound_reply
-        from longvt_plugins.chat.pools import SmallPools
+        from longvt_plugins.chat.carrier import Carrier
 
         http = httpx2.AsyncClient(
             # A packed reply could unpack to any size.
@@ -172,7 +172,7 @@ class Connection:
             timeout=None,
             verify=_tls(),
             # A transport of one's own would pass the proxies of the environment by.
-            transport=None if getproxies() else SmallPools(self._config.concurrency, verify=_tls()),
+            transport=None if getproxies() else Carrier(self._config.concurrency, _tls()),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._config.concurrency),
             event_hooks={"response": [bound_reply, tap_reply]},
         )
