@@ -32,6 +32,8 @@ ADDRESS_VARIABLE, KEY_VARIABLE = "OPENAI_BASE_URL", "OPENAI_API_KEY"
 """Environment variables, as OpenAI's own client has them."""
 
 _OWN_KEYS = ("fps", "min_frames", "max_frames", "min_pixels", "max_pixels")
+_VLLM_KEYS = ("max_model_len", "gpu_memory_utilization", "tensor_parallel_size", "engine_args")
+_JSON_KEYS = ("extra_body", "engine_args")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,13 +208,53 @@ class LocalArguments(AgentArguments):
 
     Args:
         pretrained: Folder of the checkpoint, or ``tiny`` for the agent that ships with the package.
+        engine: ``transformers``, or ``vllm`` for its offline engine.
         dtype: Such as ``bfloat16``; ``auto`` is the checkpoint's.
         seed: Of sampling.
+        max_model_len: Tokens of the longest conversation; of vLLM, as all that follow.
+        gpu_memory_utilization: Share of each GPU's memory that vLLM may take.
+        tensor_parallel_size: GPUs that share the model out.
+        engine_args: Further settings of vLLM's engine, as JSON: ``engine_args={"enforce_eager": true}``.
     """
 
     pretrained: str
+    engine: Literal["transformers", "vllm"] = "transformers"
     dtype: str = "auto"
     seed: int = 0
+    max_model_len: int | None = None
+    gpu_memory_utilization: float | None = None
+    tensor_parallel_size: int | None = None
+    engine_args: dict[str, Any] | None = None
+
+    def vllm_settings(self) -> dict[str, Any]:
+        """What vLLM is told besides: only what was given.
+
+        Raises:
+            ConfigError: Something was, and the engine is another.
+        """
+        given = {name: getattr(self, name) for name in _VLLM_KEYS if getattr(self, name) is not None}
+        if given and self.engine != "vllm":
+            raise ConfigError(f"--model longvt_hf: {', '.join(given)} goes with engine=vllm, not engine={self.engine}")
+        return {**(self.engine_args or {}), **{name: value for name, value in given.items() if name != "engine_args"}}
+
+
+def split_arguments(text: str) -> dict[str, str]:
+    """Parts ``--model_args`` as lmms-eval does, whose own function takes seconds to import.
+
+    >>> split_arguments('model=m,extra_body={"top_k": 20, "seed": 1}')
+    {'model': 'm', 'extra_body': '{"top_k": 20, "seed": 1}'}
+    """
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if letter in "\"'" and quote in ("", letter):
+            quote = "" if quote else letter
+        elif not quote:
+            depth += (letter in "{[") - (letter in "}]")
+        if letter == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return {name: value for name, _, value in (part.strip().partition("=") for part in parts) if name}
 
 
 def parse_arguments(kind: type[A], given: Mapping[str, Any], model: str, environ: Mapping[str, str]) -> A:
@@ -235,8 +277,9 @@ def parse_arguments(kind: type[A], given: Mapping[str, Any], model: str, environ
     for name, variable in (("video_cache_dir", CACHE_VARIABLE), ("base_url", ADDRESS_VARIABLE)):
         if name in known and name not in values and environ.get(variable):
             values[name] = environ[variable]
-    if isinstance(values.get("extra_body"), str):
-        values["extra_body"] = _json_object("extra_body", values["extra_body"], model)
+    for name in _JSON_KEYS:
+        if isinstance(values.get(name), str):
+            values[name] = _json_object(name, values[name], model)
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:

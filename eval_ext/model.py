@@ -4,6 +4,7 @@
 
     --model longvt    --model_args base_url=http://localhost:8000/v1,model=longvt,overview_max_frames=512
     --model longvt_hf --model_args pretrained=checkpoints/sft,rollouts=runs/demo/traces --batch_size 16
+    --model longvt_hf --model_args pretrained=checkpoints/sft,engine=vllm,tensor_parallel_size=2
 
 Both are thin: :mod:`longvt_plugins.agent` runs the loop. They answer the tasks of this project, whose metadata
 names a form; how long a turn may be and the temperature come from the task, or ``--gen_kwargs``
@@ -19,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lmms_eval.api.instance import GenerationResult, TokenCounts
 from lmms_eval.api.model import lmms
@@ -44,8 +45,15 @@ from longvt_plugins.synthetic import resolve_model
 from longvt_plugins.types import ToolCall
 from longvt_plugins.video.library import VideoLibrary
 
+if TYPE_CHECKING:
+    from longvt_plugins.local_model import LocalModel
+    from longvt_plugins.vllm_model import VllmModel
+
 Keep = Callable[[Rollout, Effort], None]
 """Keeps a rollout that is done."""
+
+VLLM_CONCURRENCY = 32
+"""Rollouts under way at once with vLLM in this process, which batches by itself: some wait for it at any time."""
 
 
 class AgentModel(lmms):  # type: ignore[misc]
@@ -220,13 +228,14 @@ class LongvtLocal(AgentModel):
     """``--model longvt_hf``: a checkpoint in this process.
 
     Args:
-        batch_size: Conversations continued at once.
-        device: Such as ``cuda:0``; without it this process's GPU, or the CPU.
+        batch_size: Conversations continued at once; vLLM chooses by itself.
+        device: Such as ``cuda:0``; without it this process's GPU, or the CPU. vLLM takes those that it sees.
         max_batch_size: Taken because lmms-eval gives it.
         given: The fields of :class:`LocalArguments`.
 
     Raises:
         ConfigError: An unknown, missing or faulty argument, or no checkpoint.
+        MissingExtraError: vLLM is asked for and not installed.
     """
 
     def __init__(
@@ -235,17 +244,47 @@ class LongvtLocal(AgentModel):
         arguments = parse_arguments(LocalArguments, given, "longvt_hf", os.environ)
         if not str(batch_size).isdigit() or int(batch_size) < 1:
             raise ConfigError(f"longvt_hf: batch_size must be a whole number from 1, not {batch_size!r}")
-        from longvt_plugins.local_model import LocalModel
-
-        model = LocalModel(
-            resolve_model(arguments.pretrained),
-            device=device or _own_gpu(),
-            dtype=arguments.dtype,
-            batch_size=int(batch_size),
-            seed=arguments.seed,
-        )
+        arguments.agent_config()  # told before the weights are read
+        settings = arguments.vllm_settings()
+        self._vllm: VllmModel | None = None
         # Twice as many: while one batch is generated, the tools of the next one are run.
-        super().__init__(model, arguments, arguments.pretrained, 2 * int(batch_size))
+        concurrency = 2 * int(batch_size)
+        if arguments.engine == "vllm":
+            self._vllm = _open_vllm(arguments, settings)
+            concurrency = max(concurrency, VLLM_CONCURRENCY)
+        super().__init__(
+            self._vllm or _open_transformers(arguments, device, int(batch_size)),
+            arguments,
+            arguments.pretrained,
+            concurrency,
+        )
+
+    def clean(self) -> None:
+        """Frees the model, once all is answered."""
+        if self._vllm is not None:
+            self._vllm.close()
+        super().clean()
+
+
+def _open_transformers(arguments: LocalArguments, device: str | None, batch_size: int) -> LocalModel:
+    from longvt_plugins.local_model import LocalModel
+
+    return LocalModel(
+        resolve_model(arguments.pretrained),
+        device=device or _own_gpu(),
+        dtype=arguments.dtype,
+        batch_size=batch_size,
+        seed=arguments.seed,
+    )
+
+
+def _open_vllm(arguments: LocalArguments, settings: Mapping[str, Any]) -> VllmModel:
+    from longvt_plugins.vllm_model import START_METHOD, START_VARIABLE, VllmModel
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("--model longvt_hf: engine=vllm runs in one process; tensor_parallel_size gives it more GPUs")
+    os.environ.setdefault(START_VARIABLE, START_METHOD)
+    return VllmModel(resolve_model(arguments.pretrained), dtype=arguments.dtype, seed=arguments.seed, **settings)
 
 
 def _generation(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eval_ext.arguments import KEY_VARIABLE, LocalArguments, ServerArguments, parse_arguments
+from eval_ext.arguments import KEY_VARIABLE, LocalArguments, ServerArguments, parse_arguments, split_arguments
 from eval_ext.tasks.judging import STRICT, read_judge_config
 from longvt_plugins.errors import ConfigError, JudgeError
 from longvt_plugins.judges import Judge, close_judge
 from longvt_plugins.judges.check import check_judge
 from longvt_plugins.plugins import create_plugin_manager
 from longvt_plugins.synthetic import resolve_model
+from longvt_plugins.vllm_model import require_vllm
 
 PATIENCE_SECONDS = 10.0
 """For the list of models; a server that is up has it at once."""
@@ -38,8 +39,9 @@ def check_model(model: str, model_args: str, environ: Mapping[str, str]) -> None
 
     Raises:
         ConfigError: What is wrong.
+        MissingExtraError: vLLM is asked for and not installed.
     """
-    given = dict(part.partition("=")[::2] for part in model_args.split(",") if part)
+    given = split_arguments(model_args)
     if model == "longvt":
         arguments = parse_arguments(ServerArguments, given, model, environ)
         arguments.agent_config()
@@ -47,6 +49,9 @@ def check_model(model: str, model_args: str, environ: Mapping[str, str]) -> None
     elif model == "longvt_hf":
         local = parse_arguments(LocalArguments, given, model, environ)
         local.agent_config()
+        local.vllm_settings()
+        if local.engine == "vllm":
+            require_vllm()
         folder = resolve_model(local.pretrained)
         if not Path(folder, "config.json").is_file():
             raise ConfigError(f"--model longvt_hf: no checkpoint in {folder}: it has no config.json")

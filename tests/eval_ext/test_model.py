@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from lmms_eval.models import get_model
 
+from eval_ext.arguments import LocalArguments, parse_arguments
 from eval_ext.model import LongvtLocal, LongvtServer
 from longvt_plugins.errors import ConfigError, UnknownNameError
 from longvt_plugins.rollouts import read_rollouts
@@ -172,6 +173,24 @@ def test_address_and_key_may_come_from_the_environment(monkeypatch):
 def test_a_batch_size_that_is_none_is_refused(batch_size, tmp_path):
     with pytest.raises(ConfigError, match="batch_size must be a whole number from 1"):
         LongvtLocal(batch_size=batch_size, pretrained=str(tmp_path))
+
+
+def test_settings_of_vllm_are_only_those_that_were_given():
+    given = {
+        "pretrained": "m",
+        "engine": "vllm",
+        "max_model_len": 8192,
+        "engine_args": '{"enforce_eager": true, "seed": 1}',
+    }
+    settings = parse_arguments(LocalArguments, given, "longvt_hf", {}).vllm_settings()
+    assert settings == {"max_model_len": 8192, "enforce_eager": True, "seed": 1}
+    assert parse_arguments(LocalArguments, {"pretrained": "m"}, "longvt_hf", {}).vllm_settings() == {}
+
+
+def test_vllm_is_one_process(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="engine=vllm runs in one process; tensor_parallel_size gives it more GPUs"):
+        LongvtLocal(pretrained="tiny", engine="vllm")
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path):

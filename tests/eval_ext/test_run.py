@@ -157,7 +157,19 @@ def test_a_command_that_cannot_be_run_is_refused_before_anything_starts(argument
         ("longvt", "model=scripted,base_url=URL,modle=x", "unknown argument modle (did you mean model?)"),
         ("longvt", "model=other,base_url=URL", "has no model 'other'; it has scripted"),
         ("longvt", "model=scripted,base_url=http://127.0.0.1:9/v1", "no chat server at http://127.0.0.1:9/v1: "),
+        (
+            "longvt",
+            'model=scripted,base_url=URL,extra_body={"a": 1, "b": 2},modle=x',
+            "longvt: --model longvt: unknown argument modle",
+        ),
         ("longvt_hf", "pretrained=nowhere", "no checkpoint in nowhere"),
+        ("longvt_hf", "pretrained=tiny,engine=vlm", "engine: input should be 'transformers' or 'vllm', not 'vlm'"),
+        (
+            "longvt_hf",
+            "pretrained=tiny,max_model_len=9",
+            "max_model_len goes with engine=vllm, not engine=transformers",
+        ),
+        ("longvt_hf", "pretrained=tiny,engine=vllm", "pip install 'longvt-plugins[eval,vllm]'"),
     ],
 )
 def test_a_model_that_cannot_answer_is_told_of_before_lmms_eval_starts(
