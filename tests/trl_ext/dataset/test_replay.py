@@ -1,6 +1,7 @@
 """What is trained on in SFT: the tokens that the environment shows in RL, and those alone that the assistant writes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -124,6 +125,19 @@ def test_a_call_that_the_tool_refuses_today_is_a_fault(tmp_path, media, replayer
     with pytest.raises(DataFault, match="start_time 900 is outside the video") as caught:
         replayer.messages(conversation(tmp_path, media, trace(start=900, end=910)))
     assert caught.value.kind == "refused call"
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"), [({"max_turns": 2}, "answer now"), ({"max_calls": 0}, "all 0 tool calls are used")]
+)
+def test_calls_beyond_the_limits_of_rl_are_faults(tmp_path, media, plugins, limit, told):
+    found = conversation(tmp_path, media, trace())
+    with pytest.raises(DataFault, match=f"(?i){told}") as caught:
+        Replayer(replace(CONFIG, **limit), plugins).messages(found)
+    assert caught.value.kind == "refused call"
+    enough = Replayer(replace(CONFIG, max_turns=3, max_calls=1), plugins)
+    # One conversation after another: the turns of the first are not counted for the second.
+    assert [len(enough.messages(found)) for _ in range(2)] == [5, 5]
 
 
 def test_a_call_of_a_tool_that_is_not_there_is_a_fault(tmp_path, media, plugins):

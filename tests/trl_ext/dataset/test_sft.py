@@ -139,6 +139,21 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, materialized, train
     assert (record["data"]["count"], record["data"]["rows"]) == (4, str(materialized / "sft-00000.parquet"))
 
 
+def test_longvt_sft_evaluates_on_a_mixture_and_leaves_out_what_the_limits_refuse(tmp_path, media, mixture, caplog):
+    """Two turns are enough for thoughts, not for a call and its answer; the checkpoint's own template is kept."""
+    tiny = ("qwen2_5_vl", checkpoint("base"))
+    evaluated = ["--eval_mixture", str(mixture), "--eval_strategy", "steps", "--eval_steps", "1"]
+    limits = ["--max_turns", "2", "--skip_faulty", "true", "--max_length", "4000", "--chat_template", "model"]
+    shown = [flag for key in SMALL for flag in (f"--{key.split('=')[0]}", key.split("=")[1])]
+    sft.main([*flags(tiny, tmp_path / "out"), "--mixture", str(mixture), *evaluated, *limits, *shown])
+    told = [record.getMessage() for record in caplog.records if "left out" in record.message]
+    assert told and set(told) == {"2 conversations are left out: refused call"}
+    history = json.loads((tmp_path / "out" / "checkpoint-2" / "trainer_state.json").read_text())["log_history"]
+    assert [entry["step"] for entry in history if "eval_loss" in entry] == [1, 2]
+    record = json.loads((tmp_path / "out" / "longvt_run.json").read_text())
+    assert (record["settings"]["max_turns"], record["data"]["count"]) == (2, 2)
+
+
 @pytest.mark.slow  # Two launches of two processes, a minute and more
 @pytest.mark.parametrize("program", ["trl", "longvt"])
 def test_the_commands_train_in_two_processes(tmp_path, materialized, program):
