@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import difflib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -22,9 +24,12 @@ from longvt_plugins.agent import AgentConfig
 from longvt_plugins.chat import ChatConfig
 from longvt_plugins.chat.config import NO_KEY, CachePolicy, ImageFormat, ToolImages
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.ledger import Ledger
+from longvt_plugins.synthetic import resolve_model
 from longvt_plugins.synthetic.world import get_preset
 from longvt_plugins.video.config import CACHE_VARIABLE, VideoKeys
 from longvt_plugins.video.sampling import CROP, OVERVIEW, FrameSampling, Mode, Scaling
+from longvt_plugins.video.tokens import load_processor
 
 A = TypeVar("A", bound="AgentArguments")
 
@@ -37,7 +42,7 @@ _JSON_KEYS = ("extra_body", "engine_args")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgentArguments(VideoKeys):
+class AgentArguments(VideoKeys, ABC):
     """What both models take in ``--model_args``: these, and the ``video_...`` keys of :class:`VideoKeys`.
 
     Args:
@@ -45,6 +50,10 @@ class AgentArguments(VideoKeys):
         max_calls: Tool calls of one rollout.
         max_turns: Turns of the model; by default two more.
         max_frames: Frames that the tools of one rollout may return together.
+        calls_per_turn: Tool calls of one turn that are run; further ones are not read.
+        turn_tokens: Longest turn, where the task's is longer; with ``max_completion_length``, as in a training.
+        max_completion_length: Tokens of all turns and replies of a rollout: replies are shortened to what is left.
+        tell_left: Whether replies end with the calls and tokens left.
         preset: Kind of synthetic videos, such as ``tiny``, whose sampling is taken where nothing else is said;
             without it that of LongVT.
         overview_fps: Overview: frames per second.
@@ -77,6 +86,10 @@ class AgentArguments(VideoKeys):
     max_calls: int = AgentConfig.max_calls
     max_turns: int | None = None
     max_frames: int | None = None
+    calls_per_turn: int = AgentConfig.calls_per_turn
+    turn_tokens: int | None = None
+    max_completion_length: int | None = None
+    tell_left: bool = False
     preset: str | None = None
     overview_fps: float | None = None
     overview_min_frames: int | None = None
@@ -110,19 +123,58 @@ class AgentArguments(VideoKeys):
         Raises:
             ConfigError: A value that makes no sense.
         """
-        return AgentConfig(
+        config = AgentConfig(
             tools=tuple(name.strip() for name in self.tools.split("+") if name.strip()),
             overview=self._sampling("overview"),
             crop=self._sampling("crop"),
             max_calls=self.max_calls,
             max_turns=self.max_turns,
             max_frames=self.max_frames,
+            calls_per_turn=self.calls_per_turn,
             seed_thought=self.seed_thought,
             video=self.video,
             prompts_dir=self.prompts_dir,
             run=self.run,
             **more,
         )
+        if self._bounds is not None:
+            # Told before a checkpoint is read: nothing to count with, or too little room for the turns.
+            _ = self.counts_with
+            config.room_of_replies(Ledger(None, *self._bounds))
+        return config
+
+    def ledger(self) -> Ledger | None:
+        """What a conversation has room for; None without ``turn_tokens``. Loads the processor of the checkpoint.
+
+        Raises:
+            ConfigError: There is no checkpoint to count with.
+        """
+        if self._bounds is None:
+            return None
+        folder = Path(resolve_model(self.counts_with)).expanduser()
+        return Ledger(load_processor(folder), *self._bounds, tell=self.tell_left)
+
+    @property
+    @abstractmethod
+    def counts_with(self) -> str:
+        """The checkpoint whose processor counts tokens."""
+
+    @property
+    def _bounds(self) -> tuple[int, int] | None:
+        """Tokens of a rollout and of a turn; None where neither is bounded.
+
+        Raises:
+            ConfigError: One of them is missing, or makes no sense.
+        """
+        if self.turn_tokens is None and self.max_completion_length is None:
+            if self.tell_left:
+                raise ConfigError("tell_left needs turn_tokens: without it nobody counts what is left")
+            return None
+        if self.turn_tokens is None or self.max_completion_length is None:
+            raise ConfigError("turn_tokens and max_completion_length go together: turns and replies share the room")
+        if self.turn_tokens < 1:
+            raise ConfigError(f"turn_tokens must be at least 1, not {self.turn_tokens}")
+        return self.max_completion_length, self.turn_tokens
 
     def _sampling(self, name: Literal["overview", "crop"]) -> FrameSampling:
         base = {"overview": OVERVIEW, "crop": CROP}[name]
@@ -146,6 +198,7 @@ class ServerArguments(AgentArguments):
     Args:
         model: The name that the server knows the model by.
         base_url: Address of an OpenAI-compatible API; without it ``OPENAI_BASE_URL``.
+        processor: Folder with the processor of the served checkpoint, which counts tokens for ``turn_tokens``.
         timeout: Seconds until one try of a request counts as failed.
         total_timeout: Seconds for all tries of one request.
         max_retries: Tries after the first, where another one may help.
@@ -166,6 +219,7 @@ class ServerArguments(AgentArguments):
 
     model: str
     base_url: str
+    processor: str | None = None
     timeout: float = ChatConfig.timeout
     total_timeout: float = ChatConfig.total_timeout
     max_retries: int = ChatConfig.max_retries
@@ -182,6 +236,20 @@ class ServerArguments(AgentArguments):
     image_format: ImageFormat = ChatConfig.image_format
     tool_images: ToolImages = ChatConfig.tool_images
     extra_body: dict[str, Any] | None = None
+
+    @property
+    def counts_with(self) -> str:
+        """The checkpoint whose processor counts tokens.
+
+        Raises:
+            ConfigError: A server does not tell how long a reply will be, and no processor is named.
+        """
+        if self.processor is None:
+            raise ConfigError(
+                "turn_tokens needs processor=FOLDER, that of the served checkpoint: a server tells only afterwards how "
+                "long a reply was"
+            )
+        return self.processor
 
     def chat_config(self, api_key: str | None, concurrency: int) -> ChatConfig:
         """How the server is asked.
@@ -225,6 +293,11 @@ class LocalArguments(AgentArguments):
     gpu_memory_utilization: float | None = None
     tensor_parallel_size: int | None = None
     engine_args: dict[str, Any] | None = None
+
+    @property
+    def counts_with(self) -> str:
+        """The checkpoint whose processor counts tokens."""
+        return self.pretrained
 
     def vllm_settings(self) -> dict[str, Any]:
         """What vLLM is told besides: only what was given.

@@ -79,6 +79,7 @@ class AgentModel(lmms):  # type: ignore[misc]
         if self._mcp is not None:
             offer_tools(self._plugins, self._mcp)
         self._plugins.select_tools(arguments.agent_config().tools)
+        self._ledger = arguments.ledger()
         # One for all tasks: they ask about the same videos.
         self._library = VideoLibrary(arguments.video, self._plugins)
         self._backend: MeteredBackend | None = MeteredBackend(backend)
@@ -173,6 +174,7 @@ class AgentModel(lmms):  # type: ignore[misc]
                     seed_calls=_oracle_calls if with_oracle else None,
                     progress=told,
                     library=self._library,
+                    ledger=self._ledger,
                 )
             finally:
                 # Connections belong to this event loop, which ends here.

@@ -68,8 +68,27 @@ def load_base(yaml: str, environ: Mapping[str, str]) -> Base:
     Raises:
         ConfigError: This lmms-eval has no such task, or its documents could not be had.
     """
+    return _load(yaml, data_roots(environ))
+
+
+def data_roots(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The folders below which the folder of a benchmark is looked for, the last one being lmms-eval's own.
+
+    Args:
+        environ: ``os.environ``, at the edge.
+    """
     roots = [environ.get(DATA_VARIABLE), environ.get(HOME_VARIABLE) or DEFAULT_HOME]
-    return _load(yaml, tuple(str(Path(root).expanduser().absolute()) for root in roots if root))
+    return tuple(str(Path(root).expanduser().absolute()) for root in roots if root)
+
+
+def folder_in(roots: Sequence[str], inner: str) -> Path:
+    """The folder of a benchmark.
+
+    Args:
+        roots: See :func:`data_roots`.
+        inner: What lmms-eval calls it.
+    """
+    return next((folder for root in roots if (folder := Path(root, inner)).is_dir()), Path(roots[-1], inner))
 
 
 # Every form and control of a benchmark asks about the same documents; there are nine benchmarks.
@@ -85,8 +104,8 @@ def _load(yaml: str, roots: tuple[str, ...]) -> Base:
         raise ConfigError(f"this lmms-eval has no task {yaml}; ours were made for lmms-eval 0.7")
     simple = load_yaml_config(str(path), mode="simple")
     inner, split = simple["dataset_kwargs"]["cache_dir"], simple["test_split"]
-    root = next((root for root in roots if Path(root, inner).is_dir()), roots[-1])
-    folder = Path(root, inner)
+    folder = folder_in(roots, inner)
+    root = next(root for root in roots if Path(root, inner) == folder)
     files = annotation_files(folder, simple.get("dataset_name"), split)
     with _home(root):
         # Its functions find their files where this variable pointed when they were loaded.

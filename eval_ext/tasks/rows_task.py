@@ -18,12 +18,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from eval_ext.tasks.questions_task import SPLIT, QuestionsTask, form_of
-from longvt_plugins.errors import ConfigError
-from longvt_plugins.rows import Row, read_rows
+from eval_ext.tasks.questions_task import QuestionsTask, form_of
+from eval_ext.tasks.row_files import read_task_rows
 
 
 class RowsTask(QuestionsTask):
@@ -39,21 +37,12 @@ class RowsTask(QuestionsTask):
     def __init__(self, config: Mapping[str, Any]) -> None:
         form_of(config)  # before any file is read
         metadata = config.get("metadata") or {}
-        super().__init__(config, _read_rows(metadata.get("longvt_data", "LONGVT_DATA")), text=doc_to_text)
+        super().__init__(
+            config, read_task_rows(os.environ, metadata.get("longvt_data", "LONGVT_DATA")), text=doc_to_text
+        )
 
 
 def doc_to_text(doc: Mapping[str, Any]) -> str:
     """The question, with its options."""
     options = doc["options"]
     return f"{doc['question']} Choose one of: {'; '.join(options)}." if options else str(doc["question"])
-
-
-def _read_rows(variable: str) -> list[Row]:
-    named = os.environ.get(variable)
-    if not named:
-        raise ConfigError(f"set {variable} to a rows file (.parquet or .jsonl), or to a folder with {SPLIT}.parquet")
-    path = Path(named)
-    rows = read_rows(path / f"{SPLIT}.parquet" if path.is_dir() else path)
-    if not rows:
-        raise ConfigError(f"{variable}={named}: no rows in it")
-    return rows

@@ -5,10 +5,11 @@
     longvt eval --tasks videosiah_eval_tool --model_args base_url=http://localhost:8000/v1,model=longvt
     longvt eval list                                            # our tasks
     longvt eval compare runs/a runs/b --html compare.html       # the same questions, two models
+    longvt eval doctor --tasks lvbench_tool --model_args ...    # what would end or spoil it; asks no question
 
-It takes lmms-eval's own options and hands them on. What it adds: it looks at versions, model, server and judge first,
-names our scorers for LongVT's tasks (``LONGVT_TASKS=ours``), logs the samples, and checks what lmms-eval left, whose
-exit code is always 0.
+It takes lmms-eval's own options and hands them on. What it adds: the doctor looks at it first, our scorers stand for
+LongVT's tasks (``LONGVT_TASKS=ours``), samples are logged, and what lmms-eval left is checked, whose exit code is
+always 0.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import fnmatch
 import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from longvt_plugins.errors import ConfigError, EvaluationError
 if TYPE_CHECKING:
     from eval_ext.compare import Comparison, Paired
     from eval_ext.results import TaskResults
+    from longvt_plugins.finding import Finding
 
 OUTPUT_PATH = "runs/eval"
 
@@ -35,8 +37,8 @@ WIDTH_OF_FILES = 240
 
 
 def run(argv: list[str]) -> int:
-    """Runs one of the three; without a name, the evaluation."""
-    actions = {"run": _run, "list": _list, "compare": _compare}
+    """Runs one of the four; without a name, the evaluation."""
+    actions = {"run": _run, "doctor": _doctor, "list": _list, "compare": _compare}
     if argv and argv[0] in actions:
         return actions[argv[0]](argv[1:])
     if argv and not argv[0].startswith("-"):
@@ -51,19 +53,16 @@ def _run(argv: list[str]) -> int:
         prog="longvt eval",
         usage="longvt eval --tasks TASKS [options] [options of lmms-eval]",
         description="Evaluates through lmms-eval, whose options it takes, and checks what came of it.",
-        epilog="longvt eval list lists our tasks; longvt eval compare A B compares two runs.",
+        epilog="longvt eval list lists our tasks; longvt eval compare A B compares two runs; longvt eval doctor looks "
+        "for what would end or spoil a run.",
         allow_abbrev=False,
     )
-    parser.add_argument("--tasks", action="append", default=[], metavar="TASKS", help="names, parted by commas")
-    parser.add_argument("--model", default="longvt", help="longvt asks a server, longvt_hf runs a checkpoint")
-    parser.add_argument(
-        "--model_args", default="", metavar="KEY=VALUE,...", help="of the model, see docs/evaluation.md"
-    )
-    parser.add_argument("--output_path", type=Path, default=Path(OUTPUT_PATH), help="folder (default %(default)s)")
+    _add_subject(parser)
     parser.add_argument("--max-failed", type=float, default=MAX_FAILED, metavar="SHARE",
                         help="of a task's questions that may fail, from 0 to 1 (default %(default)s)")  # fmt: skip
     parser.add_argument("--processes", type=int, default=1, help="started by accelerate launch (default %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write numbers and faults")
+    parser.add_argument("--no-doctor", action="store_true", help="start at once")
     args, rest = parser.parse_known_args(argv)
     if any(each == "--config" or each.startswith("--config=") for each in rest):
         raise ConfigError("longvt eval checks the tasks that it is given: name them with --tasks instead of --config")
@@ -76,7 +75,8 @@ def _run(argv: list[str]) -> int:
         processes=args.processes,
         max_failed=args.max_failed,
     )
-    _examine(args.model, args.model_args)
+    if not args.no_doctor:
+        _stop_at_blockers(_examine(evaluation.tasks, args))
     finished = run_evaluation(evaluation, os.environ)
     if finished.tasks:
         _print_results(finished.tasks)
@@ -88,16 +88,54 @@ def _run(argv: list[str]) -> int:
     return 0
 
 
-def _examine(model: str, model_args: str) -> None:
-    """What the doctor can say of an evaluation: a fault of the model ends the command, anything else is told."""
-    from eval_ext.preflight import check_model, doubt_of_judge
+def _doctor(argv: list[str]) -> int:
+    from eval_ext.run import Evaluation, selected
+    from longvt_plugins.finding import findings_report, print_findings
+
+    parser = argparse.ArgumentParser(
+        prog="longvt eval doctor",
+        description="Looks for what would end or spoil an evaluation. Exit code 1: there is a blocker.",
+        epilog="Other options of lmms-eval are taken and not looked at.",
+        allow_abbrev=False,
+    )
+    _add_subject(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args, _ = parser.parse_known_args(argv)
+    findings = _examine(Evaluation(selected(args.tasks), args.output_path).tasks, args)
+    if args.json:
+        print(json.dumps(findings_report(findings), indent=2, ensure_ascii=False))
+    else:
+        print_findings(findings)
+    return int(any(finding.level == "blocker" for finding in findings))
+
+
+def _add_subject(parser: argparse.ArgumentParser) -> None:
+    """What is evaluated, as lmms-eval names it."""
+    parser.add_argument("--tasks", action="append", default=[], metavar="TASKS", help="names, parted by commas")
+    parser.add_argument("--model", default="longvt", help="longvt asks a server, longvt_hf runs a checkpoint")
+    parser.add_argument(
+        "--model_args", default="", metavar="KEY=VALUE,...", help="of the model, see docs/evaluation.md"
+    )
+    parser.add_argument("--output_path", type=Path, default=Path(OUTPUT_PATH), help="folder (default %(default)s)")
+
+
+def _examine(tasks: tuple[str, ...], args: argparse.Namespace) -> list[Finding]:
+    from eval_ext.doctor import examine
     from trl_ext.doctor.versions import check_together, installed
 
-    for finding in check_together(installed()):
-        sys.stderr.write(f"longvt eval: {finding.what}: {finding.cure}\n")
-    check_model(model, model_args, os.environ)
-    if doubt := doubt_of_judge(os.environ):
-        sys.stderr.write(f"longvt eval: {doubt}; the strict score does not need it\n")
+    # A training's versions, some of them; here nothing ends with one that TRL does not know.
+    versions = [replace(finding, level="warning") for finding in check_together(installed())]
+    return [*versions, *examine(tasks, args.model, args.model_args, args.output_path, os.environ)]
+
+
+def _stop_at_blockers(findings: list[Finding]) -> None:
+    """Tells every warning; a blocker ends the command."""
+    for finding in findings:
+        if finding.level == "warning":
+            sys.stderr.write(f"longvt eval: {finding.what}; cure: {finding.cure}\n")
+    blockers = [f"{finding.what}; cure: {finding.cure}" for finding in findings if finding.level == "blocker"]
+    if blockers:
+        raise ConfigError(f"{' | '.join(blockers)} (--no-doctor starts all the same)")
 
 
 def _print_results(tasks: dict[str, TaskResults]) -> None:

@@ -105,3 +105,29 @@ def test_a_key_among_the_arguments_is_refused_and_not_repeated():
     with pytest.raises(ConfigError, match="the key is no argument: give it in the variable OPENAI_API_KEY") as caught:
         server_arguments(api_key="sk-secret")
     assert "sk-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"turn_tokens": 64}, "turn_tokens and max_completion_length go together"),
+        ({"max_completion_length": 4096}, "turn_tokens and max_completion_length go together"),
+        ({"turn_tokens": 64, "max_completion_length": 4096}, "turn_tokens needs processor=FOLDER"),
+        ({"turn_tokens": 64, "max_completion_length": 99, "processor": "tiny"}, "too short for 5 calls"),
+        ({"turn_tokens": 0, "max_completion_length": 4096}, "turn_tokens must be at least 1"),
+        ({"tell_left": True}, "tell_left needs turn_tokens"),
+        ({"calls_per_turn": 0}, "calls_per_turn must be at least 1"),
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_refused_before_anything_is_loaded(given, told):
+    arguments = parse_arguments(ServerArguments, {"base_url": "http://x/v1", "model": "m", **given}, "longvt", {})
+    with pytest.raises(ConfigError, match=told):
+        arguments.agent_config()
+
+
+def test_a_checkpoint_of_this_process_counts_with_its_own_processor():
+    given = {"pretrained": "tiny", "turn_tokens": 64, "max_completion_length": 4096, "tell_left": True}
+    ledger = parse_arguments(LocalArguments, given, "longvt_hf", {}).ledger()
+    assert (ledger.max_completion_length, ledger.turn_tokens, ledger.tell) == (4096, 64, True)
+    assert ledger.image_tokens(56, 28) == 2
+    assert parse_arguments(LocalArguments, {"pretrained": "tiny"}, "longvt_hf", {}).ledger() is None

@@ -140,3 +140,18 @@ def test_what_is_no_call_takes_no_room_that_calls_need(row, processor):
     blocks = [[{"type": "text", "text": reply}] if isinstance(reply, str) else reply for reply in replies]
     assert len(replies) == 7
     assert sum(map(ledger.count, blocks)) + 4 * TURN <= ledger.max_completion_length
+
+
+def test_the_keys_of_a_recipe_bound_the_rollouts_of_an_evaluation(use_data, evaluate):
+    def script(request):
+        if any(message["role"] == "tool" for message in request["messages"]):
+            return ANSWER
+        return assistant("<think>x</think>", [("c", "crop_video", crop(0, 16))])
+
+    keys = "preset=tiny,crop_max_frames=64,crop_fps=4,max_calls=1,calls_per_turn=1,turn_tokens=40,tell_left=true"
+    with ScriptedChatServer(script) as server:
+        arguments = f"base_url={server.base_url},model=m,processor=tiny,max_completion_length=560,{keys}"
+        results = evaluate("longvt", ["longvt_synthetic_tool"], arguments, limit=1)
+    assert results["results"]["longvt_synthetic_tool"]["scored,none"] == 1
+    assert {request["max_tokens"] for request in server.requests} == {40}
+    assert "thinned" in str(server.requests[1]["messages"][-1]["content"][0])

@@ -7,7 +7,7 @@ import yaml
 
 from longvt_plugins.rollouts import read_rollouts
 from longvt_plugins.synthetic.tiny import build_tiny_model
-from longvt_plugins.testing_server import ScriptedChatServer
+from longvt_plugins.testing_server import ScriptedChatServer, assistant
 
 
 def results_of(folder):
@@ -61,3 +61,41 @@ def test_several_evaluations_run_in_one_command_and_none_writes_the_key(
     assert {headers["authorization"] for headers in server.headers} == {"Bearer sk-secret"}
     written = "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
     assert "sk-secret" not in written + output
+
+
+@pytest.mark.slow
+def test_two_processes_a_limit_and_the_run_that_goes_on_from_it(data, longvt_eval_command, looks_and_says, tmp_path):
+    def evaluate(server, *more):
+        return longvt_eval_command(
+            "--tasks", "longvt_synthetic_tool", "--model_args",
+            f"base_url={server.base_url},model=scripted,preset=tiny,rollouts={tmp_path / 'traces'}",
+            "--output_path", tmp_path / "out", "--use_cache", tmp_path / "cache", "--processes", "2",
+            "--json", tmp_path / "numbers.json", *more,
+            env={"LONGVT_DATA": str(data)},
+        )  # fmt: skip
+
+    def numbers():
+        return json.loads((tmp_path / "numbers.json").read_text())["tasks"]["longvt_synthetic_tool"]
+
+    probed = 3
+    with ScriptedChatServer(probe_or(looks_and_says(["red", "blue", "green", "blue"]))) as server:
+        code, output = evaluate(server, "--limit", "2")
+        assert code == 0, output
+        assert (numbers()["questions"], numbers()["accuracy"]) == (2, 1.0)
+        assert len(server.requests) == 2 * 2 + probed
+        code, output = evaluate(server)
+        assert code == 0, output
+    assert (numbers()["questions"], numbers()["scored"], numbers()["accuracy"]) == (4, 4, 0.75)
+    assert len(server.requests) == 4 * 2 + 2 * probed  # what the first asked is not asked again
+    assert len(read_rollouts(tmp_path / "traces" / "longvt_synthetic_tool")) == 4
+
+
+def probe_or(script):
+    """Answers the doctor, whose requests are about no question, with a call."""
+    arguments = {"video_path": "video_1.mp4", "start_time": 0, "end_time": 1}
+
+    def answer(request):
+        is_question = request["messages"][0]["role"] == "system"
+        return script(request) if is_question else assistant(None, [("c1", "crop_video", arguments)])
+
+    return answer

@@ -161,7 +161,7 @@ def test_the_command_ends_with_an_error_and_keeps_what_was_had(questions, longvt
     with ScriptedChatServer(strict(adversary)) as server:
         arguments = [
             "--tasks", TASK, "--model_args", model_args(server, tmp_path), "--output_path", str(tmp_path / "out"),
-            "--use_cache", str(tmp_path / "cache"), "--json", str(tmp_path / "numbers.json"),
+            "--use_cache", str(tmp_path / "cache"), "--json", str(tmp_path / "numbers.json"), "--no-doctor",
         ]  # fmt: skip
         code, output = longvt_eval_command(*arguments, env={"LONGVT_DATA": str(questions)})
         assert code != 0

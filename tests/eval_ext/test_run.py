@@ -13,7 +13,7 @@ import pytest
 from eval_ext.results import read_results
 from longvt_plugins.cli import main
 from longvt_plugins.errors import ConfigError
-from longvt_plugins.testing_server import ScriptedChatServer, failure
+from longvt_plugins.testing_server import ScriptedChatServer, assistant, failure
 
 TASK = "videosiah_eval_tool"
 
@@ -57,7 +57,8 @@ def evaluate(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("SEEN", str(tmp_path / "seen.json"))
     monkeypatch.delenv("LONGVT_TASKS", raising=False)
 
-    def evaluate(results, *arguments, asked="", tasks=TASK):
+    def evaluate(results, *arguments, asked="", tasks=TASK, doctor=False):
+        arguments = [*([] if doctor else ["--no-doctor"]), *arguments]
         monkeypatch.setenv("RESULTS", json.dumps(results) if results else "")
         monkeypatch.setenv("ASKED", asked)
         code = main(["eval", "--tasks", tasks, "--model", "other", "--output_path", str(tmp_path / "out"), *arguments])
@@ -183,19 +184,31 @@ def test_a_model_that_cannot_answer_is_told_of_before_lmms_eval_starts(
     assert not (tmp_path / "seen.json").exists()
 
 
-def test_a_model_that_the_server_has_is_evaluated(evaluate):
-    with ScriptedChatServer([]) as server:
-        arguments = f"base_url={server.base_url},model=scripted"
-        code, _, _, (given, _) = evaluate(report(**{TASK: ours()}), "--model", "longvt", "--model_args", arguments)
+def test_a_model_that_the_server_has_is_evaluated_and_doubts_are_told(evaluate, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with ScriptedChatServer(lambda request: assistant("No.")) as server:
+        options = ["--model", "longvt", "--model_args", f"base_url={server.base_url},model=scripted"]
+        code, _, told, (given, _) = evaluate(report(**{TASK: ours()}), *options, doctor=True)
     assert code == 0
-    assert given[4:8] == ["--model", "longvt", "--model_args", arguments]
+    assert given[4:8] == options
+    assert "a forced call did not come back; cure: vLLM: --enable-auto-tool-choice" in told
+    assert "videosiah_eval: no annotations" in told
+
+
+def test_a_blocker_ends_the_command_unless_it_is_told_to_start(evaluate, monkeypatch, tmp_path, capfd):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with ScriptedChatServer(lambda request: failure(400, "no tools")) as server:
+        options = ["--model", "longvt", "--model_args", f"base_url={server.base_url},model=scripted"]
+        assert main(["eval", "--tasks", TASK, *options]) == 2
+        assert "it refuses tools: " in capfd.readouterr().err
+        assert evaluate(report(**{TASK: ours()}), *options)[0] == 0
 
 
 def test_a_judge_that_cannot_be_trusted_is_told_of_and_ends_nothing(evaluate, monkeypatch):
     with ScriptedChatServer(lambda request: failure(400, "out of memory")) as server:
         options = f'{{base_url: "{server.base_url}", model: judge}}'
         monkeypatch.setenv("LONGVT_JUDGE", f"{{judge: llm, judge_options: {options}}}")
-        code, _, told, _ = evaluate(report(**{TASK: ours()}))
+        code, _, told, _ = evaluate(report(**{TASK: ours()}), doctor=True)
     assert code == 0
     assert "out of memory" in told
     assert "the strict score does not need it" in told
