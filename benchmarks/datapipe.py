@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -104,26 +105,37 @@ class Steps:
         register(CountUp)
 
 
-async def serve(delay: float) -> None:
-    """A server that answers everything after a while; prints its port. Small, so that it takes no core from the run."""
+class Answering(asyncio.Protocol):
+    """Answers whatever comes over one connection, each request after a while: with so little work that it is the
+    delay which is measured.
+    """
+
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(_REPLY)
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                request = await reader.readuntil(b"\r\n\r\n")
-                length = next(
-                    int(line.split(b":")[1])
-                    for line in request.lower().split(b"\r\n")
-                    if line.startswith(b"content-length")
-                )
-                await reader.readexactly(length)
-                await asyncio.sleep(delay)
-                writer.write(head + _REPLY)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+    def __init__(self, delay: float) -> None:
+        self.delay = delay
+        self.waiting = b""
+        self.transport: asyncio.Transport | None = None
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=256)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody connects."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """A part of a request; the clock starts when it is whole."""
+        self.waiting += data
+        head, end, body = self.waiting.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: *(\d+)", head, re.I)
+        if end and length is not None and len(body) >= int(length[1]):
+            assert self.transport is not None
+            self.waiting = body[int(length[1]) :]
+            asyncio.get_running_loop().call_later(self.delay, self.transport.write, self.head + _REPLY)
+
+
+async def serve(delay: float) -> None:
+    """A server that answers everything after a while; prints its port."""
+    server = await asyncio.get_running_loop().create_server(lambda: Answering(delay), "127.0.0.1", 0, backlog=256)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

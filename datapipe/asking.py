@@ -154,13 +154,12 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 
     What begins like an object and is none raises: inside of half an object stand whole ones, which nobody meant.
     """
-    decoder = json.JSONDecoder(parse_constant=_refuse)
     place = text.find("{")
     for _ in range(_MOST_OBJECTS):
         if place < 0:
             return
         try:
-            value, end = decoder.raw_decode(text, place)
+            value, end = _DECODER.raw_decode(text, place)
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
         except json.JSONDecodeError as error:
@@ -171,3 +170,6 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 
 def _refuse(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)

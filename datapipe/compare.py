@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from datapipe.records.provenance import NOT_CONTENT
-from datapipe.store import Store, record_key
+from datapipe.saving import record_key
+from datapipe.store import Store
 
 Kind = Literal["only in the first", "only in the second", "changed"]
 

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from datapipe.records import Dropped, Failed, Kept, Outcome, content_digest, digest
+from datapipe.records import Outcome, digest
+from datapipe.saving import json_text, remove_units, save_units
 from longvt_plugins.errors import ConfigError
 
 FORMAT = 1
@@ -347,8 +347,7 @@ class Store:
         """
         try:
             with self._transaction():
-                for result in results:
-                    self._save(result)
+                save_units(self._db, results)
                 if spent is not None:
                     self.set_meta("spent", repr(spent))
         except sqlite3.Error as error:
@@ -366,9 +365,7 @@ class Store:
                 f"SELECT unit FROM units WHERE step = ? AND unit NOT IN (SELECT {column} FROM records WHERE step = ?)",
                 (step, upstream.step),
             ).fetchall()
-            for (unit,) in gone:
-                self._remove(step, unit)
-                self._db.execute("DELETE FROM units WHERE step = ? AND unit = ?", (step, unit))
+            remove_units(self._db, step, [unit for (unit,) in gone])
         return len(gone)
 
     def mark_again(self, step: str, *, unit: str | None = None) -> int:
@@ -468,68 +465,6 @@ class Store:
         known = KnownUnit(fingerprint, made_of, attempt, bool(again), failed)
         return Unit(unit.key, unit.video, unit.input, unit.data, known)
 
-    def _save(self, result: UnitResult) -> None:
-        step, unit = result.step, result.unit
-        self._remove(step, unit.key)
-        kept, rejects = 0, []
-        for outcome in result.outcomes:
-            match outcome:
-                case Kept(record) if self._insert(step, unit, record):
-                    kept += 1
-                case Kept(record):
-                    rejects.append(("dropped", "another record has the same id", record))
-                case Dropped(reason, record):
-                    rejects.append(("dropped", reason, record))
-                case Failed(error, record):
-                    rejects.append(("failed", error, record))
-        for place, (kind, reason, record) in enumerate(rejects):
-            self._db.execute(
-                "INSERT INTO rejects VALUES (?, ?, ?, ?, ?, ?)",
-                (step, unit.key, place, kind, reason, None if record is None else _json(record)),
-            )
-        failed = sum(kind == "failed" for kind, _, _ in rejects)
-        self._db.execute(
-            "INSERT OR REPLACE INTO units VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(step, unit.key, unit.video, result.fingerprint, unit.input, result.attempt),
-                *(kept, len(rejects) - failed, failed),
-                *(result.cost, result.seconds, result.replies, result.prompt_tokens, result.completion_tokens),
-                time.time(),
-            ),
-        )
-
-    def _insert(self, step: str, unit: Unit, record: Any) -> bool:
-        """Writes a record; of two with one id, that of the smaller unit stays, whichever was done first."""
-        content = content_digest(record)
-        key, video = record_key(record), record_video(record) or unit.video
-        row = self._db.execute("SELECT unit, data FROM records WHERE step = ? AND id = ?", (step, key)).fetchone()
-        if row is not None:
-            other, data = row
-            if other <= unit.key:
-                return False
-            self._supersede(step, other, data)
-        self._db.execute(
-            "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)",
-            (step, key, unit.key, video, content, _json(record)),
-        )
-        return True
-
-    def _supersede(self, step: str, unit: str, data: str) -> None:
-        place = self._db.execute(
-            "SELECT coalesce(max(place), -1) + 1 FROM rejects WHERE step = ? AND unit = ?", (step, unit)
-        ).fetchone()[0]
-        self._db.execute(
-            "INSERT INTO rejects VALUES (?, ?, ?, 'dropped', 'another record has the same id', ?)",
-            (step, unit, place, data),
-        )
-        self._db.execute(
-            "UPDATE units SET kept = kept - 1, dropped = dropped + 1 WHERE step = ? AND unit = ?", (step, unit)
-        )
-
-    def _remove(self, step: str, unit: str) -> None:
-        self._db.execute("DELETE FROM records WHERE step = ? AND unit = ?", (step, unit))
-        self._db.execute("DELETE FROM rejects WHERE step = ? AND unit = ?", (step, unit))
-
     def _transaction(self) -> _Transaction:
         return _Transaction(self._db)
 
@@ -552,31 +487,10 @@ class _Transaction:
                 self._db.execute("ROLLBACK")
 
 
-def record_key(record: Any) -> str:
-    """The id of a record's JSON; one without an id is named by its content."""
-    key = record.get("id") if isinstance(record, dict) else None
-    return key if isinstance(key, str) and key else content_digest(record)
-
-
-def record_video(record: Any) -> str | None:
-    """The video of a record's JSON; that of a :class:`~datapipe.records.VideoRecord` is its own id."""
-    if not isinstance(record, dict):
-        return None
-    if isinstance(record.get("video"), str):
-        return str(record["video"])
-    # A video's own record has no `video`: it is the one that knows the size of the file.
-    return record["id"] if "size_bytes" in record and isinstance(record.get("id"), str) else None
-
-
 def _with_path(text: str, path: str, subtitles_path: str | None) -> str:
     record = json.loads(text)
     if isinstance(record, dict):
         for name, place in (("path", path), ("subtitles_path", subtitles_path)):
             if name in record:
                 record[name] = place
-    return _json(record)
-
-
-def _json(value: Any) -> str:
-    # Half a character, which a model may write, has no bytes in UTF-8; it becomes a question mark.
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
+    return json_text(record)

@@ -193,7 +193,9 @@ class Toolbox:
         # Until the reply is kept, too: what a kill can make us pay for again is what holds a place here.
         loop = asyncio.get_running_loop()
         with self._limits_lock:
-            limit = self._limits.setdefault(loop, asyncio.Semaphore(self.concurrency))
+            limit = self._limits.get(loop)
+            if limit is None:
+                limit = self._limits[loop] = asyncio.Semaphore(self.concurrency)
         async with limit:
             yield
 

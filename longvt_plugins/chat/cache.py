@@ -21,6 +21,7 @@ import threading
 import time
 import zlib
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ MAX_VALUE_BYTES = 16 << 20
 _PATIENCE_SECONDS = 30.0
 _TOUCH_SECONDS = 3600
 _KEEP_SHARE = 0.9
+_LOOK_SHARE = 0.01
+"""The size is looked at after so much of it was written, since that takes as long as the writing."""
+
+_ROWS_AT_ONCE = 300
+"""SQLite takes 999 values in a statement wherever it runs."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -60,6 +66,7 @@ class ResponseCache:
     def __init__(self, folder: str | Path, max_bytes: int) -> None:
         self.path = Path(folder).expanduser() / f"replies-v{FORMAT}.sqlite3"
         self._max_bytes = max_bytes
+        self._written = max_bytes  # since the size was looked at: the first write looks
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._process = -1
@@ -103,7 +110,7 @@ class ResponseCache:
         self.put_all([(key, value)])
 
     def put_all(self, replies: Sequence[tuple[bytes, dict[str, Any]]]) -> None:
-        """Keeps several replies, all of them or none.
+        """Keeps several replies, all of them or none where there are up to 300.
 
         Raises:
             OSError: The file cannot be written just now.
@@ -114,14 +121,17 @@ class ResponseCache:
         with self._lock:
             try:
                 connection = self._connect()
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    connection.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?, ?)", rows)
-                    connection.execute("COMMIT")
-                finally:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                self._shrink(connection)
+                # One statement for many: after each, this thread would wait for the one that runs everything else.
+                for start in range(0, len(rows), _ROWS_AT_ONCE):
+                    some = rows[start : start + _ROWS_AT_ONCE]
+                    values = ", ".join(["(?, ?, ?)"] * len(some))
+                    connection.execute(
+                        f"INSERT OR REPLACE INTO replies VALUES {values}", list(chain.from_iterable(some))
+                    )
+                self._written += sum(len(row[1]) for row in rows)
+                if self._written >= self._max_bytes * _LOOK_SHARE:
+                    self._written = 0
+                    self._shrink(connection)
             except sqlite3.Error as error:
                 raise OSError(f"{self.path}: {error}") from error
 

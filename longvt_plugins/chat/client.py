@@ -21,7 +21,7 @@ import math
 import random
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from longvt_plugins.chat.backend import Completion
@@ -468,8 +468,7 @@ def _dump(body: Mapping[str, Any]) -> bytes:
 
 
 def _to_cache(completion: Completion) -> dict[str, Any]:
-    kept = asdict(completion)
-    return {name: kept[name] for name in _KEPT}
+    return {name: getattr(completion, name) for name in _KEPT}
 
 
 _KEPT = ("message", "stop_reason", "prompt_tokens", "completion_tokens", "structured")

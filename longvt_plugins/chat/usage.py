@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from longvt_plugins.chat.limits import Clock
@@ -94,7 +94,7 @@ class Meter:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._usage = ChatUsage()
+        self._totals: dict[str, Any] = asdict(ChatUsage())
         self._health = ChatHealth()
         self._down_from: float | None = None
 
@@ -102,7 +102,7 @@ class Meter:
     def usage(self) -> ChatUsage:
         """So far."""
         with self._lock:
-            return self._usage
+            return ChatUsage(**self._totals)
 
     @property
     def health(self) -> ChatHealth:
@@ -119,7 +119,8 @@ class Meter:
             more: Names of :class:`ChatUsage` and what to add.
         """
         with self._lock:
-            self._usage += ChatUsage(**more)
+            for name, number in more.items():
+                self._totals[name] += number
 
     def well(self) -> None:
         """The server gave a turn."""
