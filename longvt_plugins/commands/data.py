@@ -126,6 +126,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _materialize(args: argparse.Namespace) -> int:
+    from trl_ext.dataset.files import KEPT
     from trl_ext.dataset.materialize import estimate, materialize
     from trl_ext.dataset.questions import is_questions
 
@@ -166,7 +167,7 @@ def _materialize(args: argparse.Namespace) -> int:
             tell=lambda done: tell("conversations written", done, needed.conversations),
         )  # fmt: skip
     console.print(f"{args.out}: {counts['written']} conversations, {counts['left out']} left out (left_out-*.jsonl)")
-    files = args.out.absolute() / "sft-*.parquet"
+    files = f"{KEPT}{args.out.absolute() / 'sft-*.parquet'}"
     console.print(f"trl sft reads them as datasets: [{{path: parquet, data_files: {files}, split: train}}]")
     return 0
 

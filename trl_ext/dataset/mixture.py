@@ -22,11 +22,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.registry import did_you_mean
 from trl_ext.dataset.conversations import Conversation, read_conversations
 from trl_ext.dataset.faults import DataFault
 from trl_ext.dataset.media import MediaFolder
@@ -162,7 +163,15 @@ def mixture_from(told: dict[str, Any], *, where: str, folder: Path) -> Mixture:
     try:
         return replace(TypeAdapter(Mixture).validate_python(told), folder=str(folder))
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_url=False)]
+        faults = [_told(fault) for fault in error.errors(include_url=False)]
         raise ConfigError(f"{where}: {'; '.join(faults)}") from None
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def _told(fault: Any) -> str:
+    *place, key = fault["loc"]
+    if fault["type"] != "unexpected_keyword_argument":
+        return f"{'.'.join(map(str, (*place, key)))}: {fault['msg']}"
+    known = [one.name for one in fields(Source if place else Mixture) if one.name != "folder"]
+    return f"no key {'.'.join(map(str, (*place, key)))}.{did_you_mean(str(key), known)} There are: {', '.join(known)}"

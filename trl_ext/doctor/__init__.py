@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,8 @@ def run(argv: Sequence[str]) -> int:
     from longvt_plugins.finding import findings_report, print_findings
     from trl_ext.doctor.recipe import read_recipe
 
+    # TRL's own defaults make transformers warn of its next version.
+    warnings.simplefilter("ignore", FutureWarning)
     recipe = read_recipe(["--config", options.config, *flags])
     findings = list(examine(recipe, sample=options.sample, environ=dict(os.environ)))
     if options.json:
@@ -87,7 +90,8 @@ def examine(recipe: Recipe, *, sample: int, environ: dict[str, str]) -> Iterator
     try:
         loaded = load(recipe)
     except ConfigError as error:
-        yield blocker("model", str(error), "the checkpoint of the stage before, or a name on the Hub")
+        what, _, cure = str(error).partition("; ")
+        yield blocker("model", what, cure or "the checkpoint of the stage before, or a name on the Hub")
     if loaded is not None:
         yield from check_liger(recipe, loaded)
         yield from check_template(recipe, loaded)

@@ -63,7 +63,8 @@ def load(recipe: Recipe) -> Loaded:
     """Loads processor and configuration.
 
     Raises:
-        ConfigError: There is no such checkpoint, it is no vision-language model, or we have no template for it.
+        ConfigError: There is no such checkpoint, it is no vision-language model, or we have no template for it; what
+            cures it stands after a semicolon.
     """
     from transformers import AutoConfig, AutoProcessor
 
@@ -71,7 +72,7 @@ def load(recipe: Recipe) -> Loaded:
     folder = Path(name)
     if folder.is_dir() and not (folder / "config.json").is_file():
         adapter = (folder / "adapter_config.json").is_file()
-        hint = ", only an adapter: recipes/merge_lora.py merges it" if adapter else ""
+        hint = ", only an adapter; recipes/merge_lora.py merges it" if adapter else ""
         raise ConfigError(f"{name} holds no whole model{hint}")
     options = {"revision": model.model_revision, "trust_remote_code": training.trust_remote_code}
     try:
@@ -88,7 +89,7 @@ def load(recipe: Recipe) -> Loaded:
     if recipe.kind == "sft" and training.chat_template_path is not None:
         path = Path(training.chat_template_path)
         if not path.is_file():
-            raise ConfigError(f"chat_template_path {path} is not there: `longvt template {config.model_type} > {path}`")
+            raise ConfigError(f"chat_template_path {path} is not there; `longvt template {config.model_type} > {path}`")
         processor.chat_template = processor.tokenizer.chat_template = path.read_text(encoding="utf-8")
     return Loaded(processor, config)
 

@@ -49,10 +49,10 @@ def test_a_source_has_a_folder_a_name_and_a_way_to_be_shown_of_its_own(tmp_path,
     ("mixture", "told"),
     [
         ({"sources": []}, "needs at least one source"),
-        ({"sources": [{"path": "a", "wieght": 1}]}, r"sources\.0\.wieght: Unexpected keyword"),
+        ({"sources": [{"path": "a", "wieght": 1}]}, r"no key sources\.0\.wieght\. Did you mean 'weight'"),
         ({"sources": [{"path": "a", "weight": 0}]}, "a: weight must be above 0 and at most 100, not 0"),
         ({"sources": [{"path": "a"}, {"path": "a"}]}, "a is given twice: say `weight: 2`"),
-        ({"sources": [{"path": "a"}], "source": 1}, "source: Unexpected keyword"),
+        ({"sources": [{"path": "a"}], "source": 1}, "no key source\\. Did you mean 'sources'"),
         ({"sources": [{"path": "a"}], "folder": "/"}, "no key folder"),
     ],
 )
