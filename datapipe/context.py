@@ -13,7 +13,8 @@ that belongs to the record: a run that is repeated finds its replies in the cach
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -147,6 +148,28 @@ class StepContext:
     ) -> T:
         """A reply of a type, see :func:`datapipe.asking.ask`."""
         return await asking.ask(self.chat, messages, reply_type, max_tokens=max_tokens, temperature=temperature)
+
+    @contextmanager
+    def paying(self) -> Iterator[Callable[[float], None]]:
+        """Holds whatever asks somebody without this context, such as a judge, to the run's budget.
+
+        Yields:
+            What is told the US dollars that it cost.
+
+        Raises:
+            BudgetExceededError: Another that is as dear as the dearest so far would cost more than is left.
+        """
+        try:
+            with self.toolbox.budget.reserve(self.toolbox.dearest):
+                yield self._pay
+        except BudgetExceededError as error:
+            self.spent.trouble = error
+            raise
+
+    def _pay(self, dollars: float) -> None:
+        self.toolbox.budget.pay(dollars)
+        self.toolbox.dearest = max(self.toolbox.dearest, dollars)
+        self.spent.cost += dollars
 
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Work that computes or waits for the disk; as many at once as the run has workers."""

@@ -23,7 +23,7 @@ from datapipe.records import digest, file_digest
 from datapipe.step import ContextStep, Step
 from datapipe.store import SOURCE, Store, Upstream
 from longvt_plugins.errors import ConfigError, PluginError
-from longvt_plugins.judges.judge import SECRET_OPTIONS
+from longvt_plugins.judges.judge import SECRET_OPTIONS, JudgeConfig
 
 if TYPE_CHECKING:
     from datapipe.recipe import Recipe, RecipeStep
@@ -148,10 +148,24 @@ def _planned(
     try:
         model = toolbox.model(line.model) if step.uses_chat else None
         parts = fingerprint_parts(step, model, toolbox)
+        _check_judges(step, toolbox)
     except ConfigError as error:
         raise ConfigError(f"{where}: step {line.name}: {error}") from None
     upstream = Upstream(before if line.source is None else line.source, step.per, beside)
     return PlannedStep(line.name, step, upstream, model, parts, digest(parts))
+
+
+def _check_judges(step: Step[Any, Any], toolbox: Toolbox) -> None:
+    """A budget can only hold a judge that says what it costs.
+
+    Raises:
+        ConfigError: One that does not.
+    """
+    for judge in (value for field in fields(step) if isinstance(value := getattr(step, field.name), JudgeConfig)):
+        if toolbox.budget.max_cost is not None and "base_url" in judge.options and not judge.options.get("prices"):
+            raise ConfigError(
+                f"max_cost holds for the judge {judge.name!r} too: give its options prices: {{input: ..., output: ...}}"
+            )
 
 
 def _beside(line: RecipeStep, step: Step[Any, Any], known: Sequence[str], where: str) -> dict[str, str]:

@@ -36,6 +36,7 @@ from datapipe.records import Dropped, Failed, Kept, Outcome, Provenance
 from datapipe.step import ContextStep, Step, VideoGroup, failure, record_type
 from datapipe.store import SOURCE, Store, Unit, UnitResult
 from datapipe.toolbox import Toolbox
+from datapipe.trouble import Probe, Trouble
 from datapipe.workdir import Reserve
 from datapipe.writer import StoreThread
 from longvt_plugins.chat import CostBudget
@@ -45,10 +46,6 @@ from longvt_plugins.errors import BudgetExceededError, ChatError, ChatUnavailabl
 logger = logging.getLogger(__name__)
 
 Stop = Literal["budget", "server", "refused", "disk", "interrupted", "bug"]
-
-LONE_TRIES = 2
-"""How often in a row the requests of one record may fail while those of others are answered: then it is its own fault.
-Once may be the beginning of an outage."""
 
 QUICK_SECONDS = 0.2
 """A step that only computes saves its records at least this often."""
@@ -109,21 +106,6 @@ class RunResult:
     spent: float = 0.0
 
 
-@dataclass
-class _Trouble:
-    """How often a record could not be asked about, and whether others could meanwhile."""
-
-    answered: int
-    tries: int = 0
-    lone: int = 0
-
-    def met(self, answered: int) -> None:
-        """Once more; so many requests have been answered by now."""
-        self.tries += 1
-        self.lone = self.lone + 1 if answered > self.answered else 0
-        self.answered = answered
-
-
 class _Left(Exception):
     """A unit is left for the next run."""
 
@@ -162,6 +144,7 @@ class Runner:
         self._result = RunResult()
         self._stopping = asyncio.Event()
         self._bug: BaseException | None = None
+        self._probe = Probe()
 
     def run(self) -> RunResult:
         """Runs until everything is done, or nothing more can be.
@@ -247,7 +230,9 @@ class Runner:
             if self._stopping.is_set():
                 continue  # the queue is emptied, so that whoever fills it can end
             try:
-                await self._save(planned, await self._do(planned, unit, thread), thread)
+                with self._probe.unit():
+                    result = await self._do(planned, unit, thread)
+                await self._save(planned, result, thread)
             except _Left:
                 continue
             except Exception as error:  # noqa: BLE001 - a bug ends the run, once the others have been saved
@@ -297,7 +282,7 @@ class Runner:
         except ConfigError as error:
             return _result(planned, unit, (failure(error),), attempt, Spent(), started, (), None)
         seed = unit_seed(self._toolbox.seed, planned.step.name, unit.key, attempt)
-        trouble = _Trouble(self._answered(planned))
+        trouble = Trouble(self._answered(planned))
         while True:
             with self._toolbox.temp_folder() as make_temp:
                 context = StepContext(
@@ -312,9 +297,11 @@ class Runner:
                     outcomes = await work_on(planned.step, record, context)
                 except ChatError as error:
                     trouble.met(self._answered(planned))
-                    is_its_own = trouble.lone >= LONE_TRIES and isinstance(error, ChatUnavailableError)
-                    if planned.model is not None and not is_its_own:
-                        await self._meet_trouble(planned, error, trouble.tries)
+                    is_its_own = trouble.is_its_own and isinstance(error, ChatUnavailableError)
+                    asks = planned.model is not None and not is_its_own
+                    if asks or isinstance(error, BudgetExceededError):
+                        with self._probe.trouble():
+                            await self._meet_trouble(planned, error, trouble)
                         continue
                     outcomes = (failure(error),)
             return _result(planned, unit, outcomes, attempt, context.spent, started, parents, seed)
@@ -326,19 +313,19 @@ class Runner:
         usage = planned.model.client.usage
         return usage.completions - usage.cached
 
-    async def _meet_trouble(self, planned: PlannedStep, error: ChatError, tries: int) -> None:
+    async def _meet_trouble(self, planned: PlannedStep, error: ChatError, trouble: Trouble) -> None:
         """Waits where that may help, and stops the run where it does not.
 
         Raises:
             _Left: The unit is left for the next run.
         """
-        assert planned.model is not None
         if isinstance(error, BudgetExceededError):
             self._stop("budget", f"{one_line(error)}: run again with a larger --max-cost to go on")
             raise _Left
         if not isinstance(error, ChatUnavailableError):
             self._stop("refused", f"{one_line(error)}: mend the model's settings and run again")
             raise _Left
+        assert planned.model is not None
         down = planned.model.client.health.down_seconds
         if down > self._patience:
             self._stop(
@@ -346,9 +333,11 @@ class Runner:
             )
         if self._stopping.is_set():
             raise _Left
-        if tries == 1:
+        if trouble.tries == 1:
             logger.warning("step %s: %s; tried again", planned.name, one_line(error))
-        pause = min(_FIRST_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)
+        else:
+            await self._probe.ask(planned.model)
+        pause = min(_FIRST_PAUSE * 2 ** (trouble.tries - 1), _LONGEST_PAUSE)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), pause)
             raise _Left

@@ -73,6 +73,10 @@ class Toolbox:
         plugins: Tools, judges and readers; None finds the installed ones.
         temp_dir: Where temporary folders are made; None is the system's place.
 
+    Attributes:
+        budget: What may be spent by all models together, and by judges.
+        dearest: US dollars of the dearest verdict of a judge so far.
+
     Raises:
         ConfigError: A model's cache that cannot be opened, or a budget for a model without prices.
     """
@@ -100,6 +104,8 @@ class Toolbox:
         self.workers = workers or len(os.sched_getaffinity(0))
         if self.concurrency < 1 or self.workers < 1:
             raise ConfigError(f"concurrency and workers must be at least 1, not {concurrency}, {workers}")
+        self.budget = budget or CostBudget(None)
+        self.dearest = 0.0
         self._prompts_dir = prompts_dir
         self._video = video
         self._plugins = plugins

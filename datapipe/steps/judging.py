@@ -2,6 +2,8 @@
 
 >>> (await judge_answer(context, JudgeConfig(), question, "red", "It is red.")).score
 1.0
+
+What a verdict costs is the run's to pay: it counts for the record, and for ``max_cost``.
 """
 
 from __future__ import annotations
@@ -36,9 +38,13 @@ async def judge_answer(
 
     Raises:
         UnknownNameError: No judge of this name.
+        BudgetExceededError: A verdict as dear as the dearest so far would cost more than is left; nobody was asked.
     """
     judge = context.plugins.judges.get(config.name)(config)
     try:
-        return await judge(question, reference, answer, options=options, kind=kind)
+        with context.paying() as pay:
+            judgement = await judge(question, reference, answer, options=options, kind=kind)
+            pay(judgement.cost)
+            return judgement
     finally:
         await close_judge(judge)

@@ -251,6 +251,55 @@ def test_a_record_whose_requests_alone_fail_does_not_stop_the_others(recipe_for,
     assert (failed["unit"], store.counts("ask_double").kept) == ("n0007", 59)
 
 
+def test_the_last_record_whose_requests_fail_for_ever_is_a_failure_too(recipe_for, numbers_steps, tmp_path):
+    def script(request):
+        return failure(503, "poison") if "2 times 8?" in asked_text(request) else reply_to(request)
+
+    with ScriptedChatServer(script) as server:
+        recipe = recipe_for(server.base_url, count=8, concurrency=1, model={"max_retries": 0}, patience=600)
+        outcome = run_recipe(recipe, tmp_path / "work", RunOptions(until="ask_double"), steps=numbers_steps)
+        small = [request for request in server.requests if "Reply with ok" in asked_text(request)]
+    assert outcome.stopped is None
+    (store,) = open_stores(tmp_path / "work")
+    (failed,) = store.rejected("ask_double", "failed")
+    assert (failed["unit"], store.counts("ask_double").kept) == ("n0008", 5)
+    assert 1 <= len(small) <= 4, "what stands for the others that might be answered"
+
+
+def test_a_server_that_answers_small_questions_alone_makes_no_failures_of_a_crowd(recipe_for, numbers_steps, tmp_path):
+    def script(request):
+        return failure(503, "out of memory") if "times" in asked_text(request) else reply_to(request)
+
+    with ScriptedChatServer(script) as server:
+        recipe = recipe_for(server.base_url, count=30, concurrency=8, model={"max_retries": 0}, patience=1.0)
+        outcome = run_recipe(recipe, tmp_path / "work", RunOptions(until="ask_double"), steps=numbers_steps)
+    assert outcome.stopped == "server"
+    (store,) = open_stores(tmp_path / "work")
+    assert store.counts("ask_double").failed == 0
+
+
+@pytest.mark.slow
+def test_a_server_that_is_down_for_a_minute_is_waited_for_and_nothing_is_lost(recipe_for, numbers_steps, tmp_path):
+    with ScriptedChatServer(reply_to) as server:
+
+        def outage():
+            while len(server.requests) < 40:
+                time.sleep(0.01)
+            server.stop()
+            time.sleep(60.0)
+            server.start()
+
+        thread = threading.Thread(target=outage)
+        thread.start()
+        recipe = recipe_for(server.base_url, count=200, concurrency=16)
+        result = run_recipe(recipe, tmp_path / "work", steps=numbers_steps)
+        thread.join()
+    assert result.stopped is None
+    assert kept(tmp_path / "work", "ask_double") == {f"n{n:04}": 2 * n for n in range(1, 201) if n % 3}
+    (store,) = open_stores(tmp_path / "work")
+    assert [store.counts(step).failed for step in ("ask_double", "sum_video")] == [0, 0]
+
+
 def test_a_refused_key_stops_the_run_at_once(recipe_for, numbers_steps, tmp_path):
     with ScriptedChatServer(lambda request: failure(401, "wrong key sk-very-secret")) as server:
         recipe = recipe_for(server.base_url, model={"api_key": "sk-very-secret"}, concurrency=2)
