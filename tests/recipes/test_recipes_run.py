@@ -47,17 +47,20 @@ def train(run, workplace: Path, name: str, processes: int) -> tuple[dict, Path]:
     return state["log_history"][0], out
 
 
-def check(log: dict, out: Path, name: str) -> None:
+def check(log: dict, out: Path, name: str, processes: int) -> None:
     assert log["loss"] == log["loss"] and log["grad_norm"] >= 0
     weights = "adapter_model.safetensors" if "lora" in name else "model.safetensors"
-    assert (out / weights).is_file()
-    template = (out / "chat_template.jinja").read_text()
-    assert "<tool_response>" in template and "generation" in template
+    for saved in (out, out / "checkpoint-1"):
+        assert (saved / weights).is_file()
+        template = (saved / "chat_template.jinja").read_text()
+        assert "<tool_response>" in template and "generation" in template
+        record = json.loads((saved / "longvt_run.json").read_text())
+        assert record["processes"] == processes and record["data"]["count"] == 4
 
 
 def test_the_cheapest_recipe_runs(run, workplace):
     log, out = train(run, workplace, CHEAPEST, 1)
-    check(log, out, CHEAPEST)
+    check(log, out, CHEAPEST, 1)
 
 
 @pytest.mark.slow
@@ -66,7 +69,7 @@ def test_the_cheapest_recipe_runs(run, workplace):
 @pytest.mark.parametrize("name", SUPERVISED)
 def test_a_supervised_recipe_runs(run, workplace, name, processes):
     log, out = train(run, workplace, name, processes)
-    check(log, out, name)
+    check(log, out, name, processes)
 
 
 @pytest.mark.slow
@@ -75,10 +78,8 @@ def test_a_supervised_recipe_runs(run, workplace, name, processes):
 @pytest.mark.parametrize("name", RL)
 def test_a_recipe_of_rl_runs(run, workplace, name, processes):
     log, out = train(run, workplace, name, processes)
-    check(log, out, name)
+    check(log, out, name, processes)
     assert {"reward", "rewards/time_iou_reward/mean", "tools/call_frequency"} <= log.keys()
-    rollouts = [json.loads(path.read_text()) for path in out.glob("checkpoint-1/longvt_run.json")]
-    assert [record["processes"] for record in rollouts] == [processes]
     assert len(list((out / "rollouts").glob("*.parquet"))) == processes
 
 
