@@ -155,10 +155,26 @@ def _raw_rows(path: Path) -> Iterator[tuple[str, Any]]:
         raise ConfigError(f"rows are read from .parquet or .jsonl, not {path.name}")
 
 
+def parse_object(line: str, where: str) -> dict[str, Any]:
+    """A line of a JSONL file as an object.
+
+    Args:
+        line: The line.
+        where: The file and the number of the line, for the error.
+
+    Raises:
+        ConfigError: It is not JSON, or something else than an object.
+    """
+    values = _json(line, "the line", where)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: the line must be a JSON object, not {type(values).__name__}")
+    return values
+
+
 def _json(text: str, what: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: {what} is not JSON: {error}") from None
 
 

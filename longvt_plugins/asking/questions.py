@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from longvt_plugins.errors import ConfigError, VideoNotFoundError
-from longvt_plugins.rows import Row, parse_row
+from longvt_plugins.rows import Row, parse_object, parse_row
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv"))
 """What counts as a video in a folder; a file that is named itself may be called anything."""
@@ -133,7 +133,7 @@ def read_questions(path: Path, question: str | None = None) -> list[Row]:
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        row = _row(_object(line, where), where, path.parent.absolute(), question)
+        row = _row(parse_object(line, where), where, path.parent.absolute(), question)
         if row["id"] in rows:
             raise ConfigError(f"{where}: id {row['id']!r} is that of an earlier line; give each question its own")
         rows[row["id"]] = row
@@ -142,16 +142,6 @@ def read_questions(path: Path, question: str | None = None) -> list[Row]:
     if not rows:
         raise ConfigError(f"{path} holds no questions")
     return list(rows.values())
-
-
-def _object(line: str, where: str) -> Mapping[str, Any]:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: not JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{where}: a question is an object such as {{'video': ..., 'question': ...}}")
-    return values
 
 
 def _row(values: Mapping[str, Any], where: str, root: Path, question: str | None) -> Row:

@@ -12,12 +12,12 @@ captions cannot be searched.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from longvt_plugins.errors import ConfigError, ToolError
 from longvt_plugins.hookspecs import RegisterTool, hookimpl
+from longvt_plugins.rows import parse_object
 from longvt_plugins.subtitles import MAX_LINES, Line
 from longvt_plugins.tools.context import ToolContext
 from longvt_plugins.tools.found_lines import FileState, Shown, check_query, keep_lines, show_lines
@@ -73,7 +73,7 @@ def _read(file: FileState, video: str | None, _time_limit: float | None) -> tupl
             if not row.strip():
                 continue
             where = f"{file.path}, line {number}"
-            record = _record(row, where)
+            record = parse_object(row, where)
             if video is not None and not _is_of(record, video, where):
                 continue
             if len(lines) >= MAX_LINES:
@@ -83,16 +83,6 @@ def _read(file: FileState, video: str | None, _time_limit: float | None) -> tupl
 
 
 _lines = keep_lines(_read)
-
-
-def _record(row: str, where: str) -> dict[str, Any]:
-    try:
-        record = json.loads(row)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: not JSON: {error}") from None
-    if not isinstance(record, dict):
-        raise ConfigError(f"{where}: a caption must be a JSON object, not {type(record).__name__}")
-    return record
 
 
 def _is_of(record: dict[str, Any], video: str, where: str) -> bool:

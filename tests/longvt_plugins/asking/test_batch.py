@@ -92,8 +92,8 @@ def test_each_video_of_a_folder_is_asked_about(longvt, serve, video, tmp_path):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("{", "not JSON"),
-        ("[1]", "a question is an object"),
+        ("{", "line 1: the line is not JSON"),
+        ("[1]", "must be a JSON object, not list"),
         ('{"video": "a.mp4"}', "no question"),
         ('{"question": "Q?"}', "'video' must name a file"),
         ('{"question": "Q?", "video": {"a": 3}}', "'video' must name a file"),

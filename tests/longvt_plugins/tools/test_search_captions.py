@@ -89,8 +89,8 @@ def test_a_video_without_captions_cannot_be_searched(film, tmp_path):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "line 1: not JSON"),
-        ("[1]", "line 1: a caption must be a JSON object, not list"),
+        ("{", "line 1: the line is not JSON"),
+        ("[1]", "line 1: the line must be a JSON object, not list"),
         ('{"start": 0, "end": 1}', "line 1: 'caption' must be a text, not None"),
         ('{"start": "0", "end": 1, "caption": "x"}', "line 1: 'start' must be seconds, not '0'"),
         ('{"start": NaN, "end": 1, "caption": "x"}', "line 1: 'start' must be seconds, not nan"),
