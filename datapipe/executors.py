@@ -106,15 +106,34 @@ def execute(args: argparse.Namespace) -> int:
     # Unasked, a SIGTERM would end this process alone, and leave its pool of workers behind.
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        executor.run()
+        if args.executor == "ray":
+            _run_on_ray(executor, args)
+        else:
+            executor.run()
     except BaseException:
         _wait_for_shares(args.work_dir)
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
-    if args.executor == "local":
+    if args.executor != "slurm":
         print(f"all {args.num_shards} shards are done: `datapipe status {args.work_dir}`")  # noqa: T201 - a command
     return 0
+
+
+def _run_on_ray(executor: Any, args: argparse.Namespace) -> None:
+    """Runs the ranks; that executor tells in its log alone which of them came to no end.
+
+    Raises:
+        ShardError: Some did not.
+    """
+    markers = Path(args.work_dir) / "datatrove" / "completions"
+    for marker in markers.glob("*"):
+        marker.unlink()  # of an earlier run
+    executor.run()
+    done = {marker.name for marker in markers.glob("*")}
+    if missing := [rank for rank in range(args.num_shards) if f"{rank:05d}" not in done]:
+        logs = markers.parent / "logs"
+        raise ShardError(f"shards without an end: {', '.join(map(str, missing))}; {logs}/task_*.log say why")
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -153,7 +172,8 @@ def make_executor(kind: str, rank: Callable[..., Any], args: argparse.Namespace,
         if kind == "ray":
             importlib.import_module("ray")
     except ImportError as error:
-        raise MissingExtraError(error.name or "datatrove", "datatrove", f"to run on the executor {kind}") from error
+        extra = "ray" if kind == "ray" else "datatrove"
+        raise MissingExtraError(error.name or extra, extra, f"to run on the executor {kind}") from error
     crowd = {} if args.workers is None else {"workers": args.workers}
     logs = Path(args.work_dir).absolute() / "datatrove"
     try:

@@ -14,7 +14,7 @@ import pytest
 
 from datapipe import cli
 from datapipe.workdir import open_stores
-from longvt_plugins.testing_server import ScriptedChatServer, slow
+from longvt_plugins.testing_server import ScriptedChatServer, failure, slow
 
 from .conftest import contents, reply_to, start_run, write_numbers, write_recipe
 
@@ -118,6 +118,41 @@ def test_the_script_that_slurm_gets_runs_every_share(tmp_path, steps_site, serve
     assert len(server.requests) == 30
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_ranks_of_local_ray_make_what_one_process_makes(tmp_path, steps_site, server, monkeypatch):
+    pytest.importorskip("ray", reason="ray is not installed: pip install 'longvt-plugins[ray]'")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    source = write_numbers(tmp_path / "in.jsonl", 30)
+    recipe = write_recipe(tmp_path / "recipe.yaml", server.base_url, source)
+    flags = ["--num-shards", "3", "--executor", "ray", "--workers", "2", "--executor-set", "mem_per_cpu_gb=0.5"]
+    for _ in range(2):
+        started = start_run(recipe, tmp_path / "ray", steps_site, *flags)
+        out, err = started.communicate()
+        assert started.returncode == 0, err
+        assert "all 3 shards are done" in out
+    asked = len(server.requests)
+    assert start_run(recipe, tmp_path / "whole", steps_site).wait() == 0
+    assert asked == len(server.requests) - asked, "the second run asked nothing"
+    assert contents(tmp_path / "ray") == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_share_that_stops_on_ray_is_told(tmp_path, steps_site, monkeypatch):
+    pytest.importorskip("ray", reason="ray is not installed: pip install 'longvt-plugins[ray]'")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    source = write_numbers(tmp_path / "in.jsonl", 12)
+    with ScriptedChatServer(lambda request: failure(401, "no such key")) as server:
+        recipe = write_recipe(tmp_path / "recipe.yaml", server.base_url, source)
+        flags = ["--num-shards", "2", "--executor", "ray", "--workers", "1", "--executor-set", "mem_per_cpu_gb=0.5"]
+        started = start_run(recipe, tmp_path / "ray", steps_site, *flags)
+        _, err = started.communicate()
+    assert started.returncode != 0
+    assert "shards without an end: 0, 1" in err
+    assert "no such key" in "".join(path.read_text() for path in (tmp_path / "ray" / "datatrove" / "logs").iterdir())
+
+
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
@@ -147,3 +182,11 @@ def test_without_datatrove_the_install_line_is_told(tmp_path):
     done = subprocess.run([sys.executable, "-c", hidden], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "pip install 'longvt-plugins[datatrove]'" in done.stderr
+
+
+def test_without_ray_its_install_line_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    source = write_numbers(tmp_path / "in.jsonl", 3)
+    recipe = write_recipe(tmp_path / "recipe.yaml", "http://127.0.0.1:9/v1", source)
+    assert cli.main(["run", str(recipe), "--work-dir", str(tmp_path / "w"), "--executor", "ray"]) == 2
+    assert "pip install 'longvt-plugins[ray]'" in capsys.readouterr().err
