@@ -17,6 +17,9 @@ import os
 from pathlib import Path
 from typing import get_args
 
+from longvt_plugins.errors import ConfigError
+
+DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
 
 
@@ -29,6 +32,10 @@ def run(argv: list[str]) -> int:
     from longvt_plugins.video.config import VideoConfig, default_cache_dir
 
     args = _parser().parse_args(argv)
+    if not args.http and (args.host is not None or args.port is not None or args.allow_host):
+        raise ConfigError(
+            "--host, --port and --allow-host are for --http: a client that starts this speaks over its pipes"
+        )
     config = ServerConfig(
         tools=tuple(name.strip() for name in args.tools.split(",") if name.strip()),
         images=args.images,
@@ -42,7 +49,8 @@ def run(argv: list[str]) -> int:
             return 0
         asyncio.run(
             serve_http(
-                tools.server, host=args.host, port=args.port, names=args.allow_host,
+                tools.server, host=DEFAULT_HOST if args.host is None else args.host,
+                port=DEFAULT_PORT if args.port is None else args.port, names=args.allow_host,
                 started=lambda address: print(f"{address} (Ctrl-C ends it)", flush=True),
             )
         )  # fmt: skip
@@ -82,8 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--isolate", action="store_true", help="decode in processes of their own")
     http = parser.add_argument_group("streamable HTTP, instead of standard input and output")
     http.add_argument("--http", action="store_true", help="serve over HTTP")
-    http.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    http.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 for any that is free (default: %(default)s)")
+    http.add_argument("--host", help=f"address to listen on (default: {DEFAULT_HOST})")
+    http.add_argument("--port", type=int, help=f"0 for any that is free (default: {DEFAULT_PORT})")
     http.add_argument(
         "--allow-host",
         metavar="NAME",

@@ -2,6 +2,8 @@
 
 import inspect
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -70,3 +72,20 @@ def test_ctrl_c_is_exit_code_130(capsys):
 def test_success_is_0_and_a_commands_own_code_is_kept():
     assert run_command("longvt", lambda: None) == 0
     assert run_command("longvt", lambda: 1) == 1
+
+
+def test_who_reads_only_the_first_line_sees_no_traceback():
+    command = "import sys; from longvt_plugins.console import run_command\n"
+    command += "sys.exit(run_command('longvt', lambda: [print('x' * 9) for _ in range(100_000)] and 0))"
+    done = subprocess.run(
+        ["bash", "-c", 'set -o pipefail; "$0" -c "$1" | head -1', sys.executable, command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (141, "x" * 9 + "\n", "")
+
+
+def test_another_pipe_that_broke_is_a_bug(capfd):
+    with pytest.raises(BrokenPipeError):
+        run_command("longvt", fail(BrokenPipeError()))

@@ -115,6 +115,7 @@ def test_an_address_that_cannot_be_used_is_told(host, port, said):
     [
         (["/nowhere"], "longvt: /nowhere is not a folder"),
         ([], "the following arguments are required: DIR"),
+        ([".", "--port", "99"], "--host, --port and --allow-host are for --http"),
         ([".", "--tools", "crop_vdeo"], "No tool named 'crop_vdeo'. Did you mean 'crop_video'?"),
     ],
 )
