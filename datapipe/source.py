@@ -21,8 +21,7 @@ from typing import Any
 
 from datapipe.records import content_digest, digest, stable_number, subtitles_beside
 from longvt_plugins.errors import ConfigError
-
-VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv")
+from longvt_plugins.video.container import VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,7 @@ from typing import Any
 
 from longvt_plugins.errors import ConfigError, VideoNotFoundError
 from longvt_plugins.rows import Row, parse_object, parse_row
-
-VIDEO_SUFFIXES = frozenset((".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv"))
-"""What counts as a video in a folder; a file that is named itself may be called anything."""
+from longvt_plugins.video.container import VIDEO_SUFFIXES
 
 MAX_QUESTIONS = 100_000
 
@@ -110,7 +108,7 @@ def folder_rows(folder: Path, question: str) -> list[Row]:
     """
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file())
     if not files:
-        raise ConfigError(f"no videos in {folder}: files named {', '.join(sorted(VIDEO_SUFFIXES))} are looked for")
+        raise ConfigError(f"no videos in {folder}: files named {', '.join(VIDEO_SUFFIXES)} are looked for")
     return [question_row(file, question, name=str(file.relative_to(folder))) for file in files]
 
 

@@ -22,11 +22,9 @@ from pathlib import Path
 from longvt_plugins.errors import ConfigError, ToolError
 from longvt_plugins.tools.context import ToolContext
 from longvt_plugins.types import Block
+from longvt_plugins.video.container import VIDEO_SUFFIXES
 from longvt_plugins.video.library import VideoLibrary
 from longvt_plugins.video.sampling import FrameSampling
-
-SUFFIXES = frozenset((".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"))
-"""Of the files that a listing shows; one of another name can be opened if it holds a video."""
 
 MAX_NAME = 1024
 """Characters of a name that is looked up."""
@@ -98,7 +96,11 @@ class VideoFolders:
                         return names, True
                     path = Path(folder, file)
                     name = str(path.relative_to(root))
-                    if path.suffix.lower() in SUFFIXES and part.casefold() in name.casefold() and self.resolve(path):
+                    if (
+                        path.suffix.lower() in VIDEO_SUFFIXES
+                        and part.casefold() in name.casefold()
+                        and self.resolve(path)
+                    ):
                         names.append(name)
         return names, False
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from longvt_plugins.asking.questions import VIDEO_SUFFIXES, check_video
+from longvt_plugins.asking.questions import check_video
 from longvt_plugins.errors import ConfigError
+from longvt_plugins.video.container import VIDEO_SUFFIXES
 
 MAX_VIDEOS = 2000
 

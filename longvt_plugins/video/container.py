@@ -26,6 +26,9 @@ from longvt_plugins.video.interruption import check_interrupted
 CONTAINERS = ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "mxf")
 """Formats that hold their own data. Playlists (hls, dash, concat) and image sequences name other files."""
 
+VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv")
+"""Files that are taken for videos where a folder is searched; one that is named itself may be called anything."""
+
 
 class Deadline:
     """How long one call may read, and whether it is given up, looked at between packets.
