@@ -31,7 +31,7 @@ RECORD = "longvt_run.json"
 MOST_VIDEOS = 100_000
 """Files whose size is looked up; of more than that the first are."""
 
-_SECRET = ("api_key", "hub_token", "password", "secret")
+_SECRET = ("api_key", "authorization", "hub_token", "password", "secret")
 _PACKAGES = ("accelerate", "peft", "datasets", "torchvision", "deepspeed", "liger-kernel", "av", "decord", "torchcodec")
 _GIT_SECONDS = 10.0
 _WITHOUT_MEANING = {"resume_from_checkpoint", "output_dir", "rollouts_dir", "logging_dir", "run_name", "deepspeed"}

@@ -146,7 +146,7 @@ def train(arguments: SftArguments, training: SFTConfig, model: ModelConfig, data
     if training.eval_strategy != "no" and arguments.eval_mixture is not None:
         eval_set = _load(read_mixture(arguments.eval_mixture), arguments, training, processor)
     # Left to our own loading: TRL would cut conversations in the middle of a picture.
-    training.max_length = None
+    max_length, training.max_length = training.max_length, None
     # The columns that frames are read by are none of the model's.
     training.remove_unused_columns = False
     set_loading(training, model)
@@ -166,7 +166,7 @@ def train(arguments: SftArguments, training: SFTConfig, model: ModelConfig, data
         training.resume_from_checkpoint, training.output_dir, processes=trainer.accelerator.num_processes
     )
     if trainer.accelerator.is_main_process:
-        settings = {**asdict(arguments), **asdict(model), **training.to_dict()}
+        settings = {**asdict(arguments), **asdict(model), **training.to_dict(), "max_length": max_length}
         files = [mixture.file(source) for source in mixture.sources]
         videos = {file for told in set(train_set["videos"]) for file in json.loads(told).values()}
         known = fingerprint(files, len(train_set), videos)

@@ -127,7 +127,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def _materialize(args: argparse.Namespace) -> int:
     from trl_ext.dataset.files import KEPT
-    from trl_ext.dataset.materialize import estimate, materialize
+    from trl_ext.dataset.materialize import RESERVE, estimate, materialize
     from trl_ext.dataset.questions import is_questions
 
     if args.processes < 1:
@@ -153,7 +153,8 @@ def _materialize(args: argparse.Namespace) -> int:
         )
     if not needed.conversations:
         raise ConfigError("there is no conversation to write")
-    limit = free if args.max_gb is None else min(free, args.max_gb * 1e9)
+    usable = max(0, free - RESERVE)
+    limit = usable if args.max_gb is None else min(usable, args.max_gb * 1e9)
     if needed.bytes > limit:
         raise ConfigError(
             f"about {_size(needed.bytes)} are needed and {_size(limit)} allowed: lower overview_max_frames or "

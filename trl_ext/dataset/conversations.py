@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
+from longvt_plugins.conversation import Form, system_message
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.transcript import parse_turn
 from longvt_plugins.types import FunctionCall, Message, text_of
@@ -29,6 +30,7 @@ from trl_ext.dataset.media import MediaFolder, MediaNotFoundError
 from trl_ext.dataset.published import path_in, source_of, without_instructions, without_placeholders
 
 _ROLES = ("system", "user", "assistant", "tool")
+_FORMS_WITHOUT_TOOLS: tuple[Form, ...] = ("reasoning", "non_think")
 _ROLLOUT = {"row", "messages", "windows", "rewards"}
 _RESPONSE = re.compile(r"\s*<(/?)tool_response>\s*")
 _SPECIAL = re.compile(r"<\|[a-z_]+\|>")
@@ -359,13 +361,25 @@ def _rollouts(path: Path, source: str | None) -> Iterator[Conversation | DataFau
         if rollout.stop_reason != "answered":
             yield DataFault("schema", f"{path}, {rollout.id}", f"the rollout did not answer: {rollout.stop_reason}")
             continue
+        tools = _had_tools(rollout.messages)
+        if tools and rollout.messages[0]["role"] != "system":
+            yield DataFault("schema", f"{path}, {rollout.id}", "no system message to describe its tools in")
+            continue
         yield Conversation(
             rollout.id,
             source or rollout.row["source"] or "rollout",
             rollout.messages,
             rollout.row["videos"],
-            tools=True,
+            tools=tools,
         )
+
+
+def _had_tools(messages: list[Message]) -> bool:
+    """Whether a rollout was told of tools, which its messages do not say: it called one, or was not told otherwise."""
+    if any(message.get("tool_calls") for message in messages):
+        return True
+    without = [system_message(form) for form in _FORMS_WITHOUT_TOOLS]
+    return messages[0]["role"] == "system" and messages[0] not in without
 
 
 def _videos_beside(record: Mapping[str, Any], reader: _Reader, where: str) -> list[str]:

@@ -320,6 +320,9 @@ def _claim(out: Path, mixture: Mixture, config: EnvironmentConfig, model: str | 
         found = json.loads(path.read_text(encoding="utf-8"))
         if differ := [key for key, value in json.loads(json.dumps(made_from)).items() if found.get(key) != value]:
             raise ConfigError(f"{out} was made with another {', another '.join(differ)}: choose another folder")
-    path.write_text(json.dumps(made_from, indent=1), encoding="utf-8")
+    else:
+        unwritten = path.with_name(f".{path.name}")
+        unwritten.write_text(json.dumps(made_from, indent=1), encoding="utf-8")
+        unwritten.replace(path)
     for unfinished in out.glob(".sft-*.parquet.*"):  # of a run that was killed
         unfinished.unlink()

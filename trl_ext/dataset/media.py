@@ -13,6 +13,8 @@ import functools
 import os
 from pathlib import Path, PurePosixPath
 
+from longvt_plugins.errors import ConfigError
+
 MOST_FILES = 2_000_000
 """Files whose names are remembered, about 200 bytes each; a folder with more is refused."""
 
@@ -39,6 +41,7 @@ class MediaFolder:
 
         Raises:
             MediaNotFoundError: No such file, or several of that name.
+            ConfigError: The folder holds more files than are looked through.
         """
         recorded = PurePosixPath(name.removeprefix("file://"))
         if ("://" in name and not name.startswith("file://")) or "\0" in name or not recorded.name:
@@ -65,9 +68,8 @@ class MediaFolder:
         for folder, _, names in os.walk(self.root):
             count += len(names)
             if count > MOST_FILES:
-                raise MediaNotFoundError(
-                    f"more than {MOST_FILES:,} files below {self.root}: name a folder further down"
-                )
+                # Not of this one name alone: nobody wants the folder walked for each of them.
+                raise ConfigError(f"more than {MOST_FILES:,} files below {self.root}: name a folder further down")
             for name in names:
                 files.setdefault(name, []).append(os.path.join(folder, name))  # noqa: PTH118 - 2 million Paths are slow
         return files

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from longvt_plugins.conversation import system_message
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.rollouts import Rollout, write_rollouts
 from trl_ext.dataset import write_sft
@@ -176,6 +177,18 @@ def test_rollouts_are_read_with_their_references(tmp_path, row):
     assert found.messages == messages
 
 
+def test_a_rollout_that_was_not_told_of_tools_is_not_told_of_them_in_training(tmp_path, row):
+    asked = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "<answer>red</answer>"}]
+    called = {**asked[1], "tool_calls": [{"id": "a", "type": "function", "function": {"name": "t", "arguments": {}}}]}
+    openings = [system_message("reasoning"), system_message("non_think"), system_message("tool"), None]
+    given = [[*([opening] if opening else []), *asked] for opening in openings] + [[asked[0], called, asked[1]]]
+    rollouts = [Rollout.from_messages(row, messages, run="r", stop_reason="answered") for messages in given]
+    write_rollouts(rollouts, tmp_path / "rollouts-1.parquet")
+    *found, fault = read(tmp_path / "rollouts-1.parquet", tmp_path)
+    assert [conversation.tools for conversation in found] == [False, False, True, False]
+    assert fault.what == "no system message to describe its tools in"
+
+
 def test_frames_that_are_not_numbered_stay_in_their_order(tmp_path):
     names = ["f.jpg", "a.jpg", "c.jpg"]
     for number, name in enumerate(names):
@@ -220,3 +233,10 @@ def test_media_are_found_by_path_below_the_folder_or_by_name(tmp_path):
         media.find("/mnt/them/two.mp4")
     with pytest.raises(MediaNotFoundError, match=r"no file three\.mp4 below"):
         media.find("three.mp4")
+
+
+def test_a_folder_with_too_many_files_is_refused_once_and_for_all(tmp_path, monkeypatch):
+    monkeypatch.setattr("trl_ext.dataset.media.MOST_FILES", 0)
+    (tmp_path / "a.mp4").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"more than 0 files below .*: name a folder further down"):
+        MediaFolder(tmp_path).find("b.mp4")

@@ -151,7 +151,8 @@ def test_longvt_sft_evaluates_on_a_mixture_and_leaves_out_what_the_limits_refuse
     history = json.loads((tmp_path / "out" / "checkpoint-2" / "trainer_state.json").read_text())["log_history"]
     assert [entry["step"] for entry in history if "eval_loss" in entry] == [1, 2]
     record = json.loads((tmp_path / "out" / "longvt_run.json").read_text())
-    assert (record["settings"]["max_turns"], record["data"]["count"]) == (2, 2)
+    kept = [record["settings"][key] for key in ("max_turns", "max_length", "skip_faulty")]
+    assert (kept, record["data"]["count"]) == ([2, 4000, True], 2)
 
 
 @pytest.mark.slow  # Two launches of two processes, a minute and more
