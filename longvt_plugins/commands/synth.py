@@ -5,6 +5,7 @@
     longvt synth --out world --videos 200 --seed 7
     longvt synth --out world --split train=160 --split dev=20 --split test=20 --families what,when
     longvt synth tools --out tasks --tasks zoom_region,get_frames --count 100
+    longvt synth models --out models
     longvt synth serve --port 8000
 
 What it writes is told in :mod:`longvt_plugins.synthetic.make`. Run again, it goes on where it was stopped.
@@ -13,6 +14,7 @@ What it writes is told in :mod:`longvt_plugins.synthetic.make`. Run again, it go
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +31,10 @@ DEFAULT_SPLITS = {"train": 80, "dev": 10, "test": 10}
 
 
 def run(argv: list[str]) -> int:
-    """Makes a world; serves after the word ``serve``, and makes tasks for other tools after the word ``tools``."""
-    if argv and argv[0] == "tools":
-        return _make_tool_tasks(argv[1:])
-    if argv and argv[0] == "serve":
-        return _serve(argv[1:])
+    """Makes a world; with ``serve``, ``tools`` or ``models`` as the first word, what that says."""
+    others = {"tools": _make_tool_tasks, "models": _train_models, "serve": _serve}
+    if argv and argv[0] in others:
+        return others[argv[0]](argv[1:])
     return _make(argv)
 
 
@@ -99,6 +100,36 @@ def _make_tool_tasks(argv: list[str]) -> int:
     return 0
 
 
+def _train_models(argv: list[str]) -> int:
+    from longvt_plugins.synthetic.frame_model import train_frame_model
+    from longvt_plugins.synthetic.speech_model import train_speech_model
+
+    trainers = {"search_frames": train_frame_model, "transcribe": train_speech_model}
+    parser = argparse.ArgumentParser(
+        prog="longvt synth models",
+        description="Train the tiny models with which search_frames and transcribe are of use in synthetic videos.",
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="a folder for each model goes there")
+    parser.add_argument("--only", choices=sorted(trainers), help="of this tool alone (default: both)")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the weights (default: 0)")
+    args = parser.parse_args(argv)
+    if args.seed < 0:
+        raise ConfigError(f"--seed must be at least 0, not {args.seed}")
+    chosen = [args.only] if args.only else list(trainers)
+    for tool in chosen:
+        try:
+            (args.out / tool).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{args.out / tool} cannot be a folder: {error.strerror}") from error
+    with show_progress(_console()) as tell:
+        for tool in chosen:
+            told = partial(tell, f"training the model of {tool}")
+            trainers[tool](args.out / tool, seed=args.seed, progress=told)
+    for tool in chosen:
+        print(f"{tool}:model={args.out / tool}")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     from longvt_plugins.synthetic.questions import FAMILIES
     from longvt_plugins.synthetic.world import PRESETS
@@ -107,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="longvt synth",
         description="Make a folder of synthetic long videos with questions whose answers are known.",
         epilog="`longvt synth serve` answers such questions as an OpenAI-compatible server; `longvt synth tools` makes "
-        "questions that need other tools than crop_video.",
+        "questions that need other tools than crop_video, `longvt synth models` the models that two of them need.",
         allow_abbrev=False,
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the world")

@@ -12,6 +12,9 @@ reader.py     a small program that looks at the pixels and answers: the teacher,
 traces.py     its conversations, to be imitated
 tool_tasks.py   questions that one tool can answer and crop_video cannot
 tool_reader.py  the reader that calls these tools
+frame_model.py  a tiny CLIP that knows this world by name, trained on the spot
+voice.py        a voice of tones
+speech_model.py a tiny model that hears it, trained on the spot
 server.py     the reader as an OpenAI-compatible server on loopback
 tiny.py       a tiny Qwen2.5-VL and Qwen3-VL with tokenizer and processor
 base.py       how the tiny base model was trained to read frames and time

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from longvt_plugins.sound import RATE
 from longvt_plugins.synthetic.world import COLOURS, Script
 
 Pixels = NDArray[np.uint8]
@@ -69,13 +70,16 @@ class Renderer:
         return np.clip(canvas, 0, 255).astype(np.uint8)
 
 
-def write_video(script: Script, path: str | Path, renderer: Renderer | None = None) -> None:
+def write_video(
+    script: Script, path: str | Path, renderer: Renderer | None = None, sound: NDArray[np.float32] | None = None
+) -> None:
     """Renders a script into an H.264 file; the file appears only when it is complete.
 
     Args:
         script: What happens.
         path: Where to, ``.mp4``.
         renderer: Paints the frames, where the script is not all that they show.
+        sound: Of its track of sound, mono at 16 kHz, from -1 to 1; None makes no track.
     """
     import av
 
@@ -89,11 +93,19 @@ def write_video(script: Script, path: str | Path, renderer: Renderer | None = No
         stream.width, stream.height = script.size
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, script.fps)
+        track = container.add_stream("aac", rate=RATE, layout="mono") if sound is not None else None
         for number in range(round(script.duration * script.fps)):
             picture = av.VideoFrame.from_ndarray(renderer.frame(number / script.fps), format="rgb24")
             picture.pts = number
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
+        if track is not None and sound is not None:
+            for begin in range(0, len(sound), RATE):
+                part = np.ascontiguousarray(sound[None, begin : begin + RATE], dtype=np.float32)
+                samples = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
+                samples.sample_rate, samples.pts = RATE, begin
+                container.mux(track.encode(samples))
+            container.mux(track.encode(None))
     unfinished.replace(path)
 
 

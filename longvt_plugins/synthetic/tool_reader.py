@@ -26,7 +26,7 @@ from longvt_plugins.synthetic import tool_tasks
 from longvt_plugins.synthetic.dialogue import Dialogue, SeenFrame, read_dialogue
 from longvt_plugins.synthetic.reader import OfflineReader
 from longvt_plugins.synthetic.render import shape_distances
-from longvt_plugins.synthetic.sight import read_frame
+from longvt_plugins.synthetic.sight import read_frame, read_sight
 from longvt_plugins.synthetic.world import COLOURS, SHAPES
 from longvt_plugins.types import Message, ToolCall
 
@@ -134,7 +134,7 @@ class _Watched:
     def guess(self, asked: re.Match[str]) -> str:
         """An answer of the right kind, always the same one to a question."""
         chance = random.Random(asked[0])
-        if "sign" in asked[0]:
+        if "shape" in asked[0]:
             return chance.choice(SHAPES)
         if "often" in asked[0]:
             return str(chance.randint(1, 5))
@@ -216,14 +216,32 @@ def _count(watched: _Watched, asked: re.Match[str]) -> Outcome:
     return "I did not see them.", None
 
 
+def _lit(watched: _Watched, asked: re.Match[str]) -> Outcome:
+    colour = asked[1]
+    for frame in watched.seen:
+        sight = read_sight(frame.image)
+        if sight.colour == colour and sight.shape is not None:
+            return f"It is a {sight.shape}.", sight.shape
+    if watched.offers("search_frames"):
+        return f"I search for {colour}.", None if watched.turn else ("search_frames", {"query": f"a {colour} shape"})
+    length = watched.dialogue.length
+    if watched.offers("crop_video") and length is not None:
+        # Nothing tells where: somewhere else each time.
+        start = round(random.Random(f"{asked[0]} {watched.turn}").uniform(0, length - 8))
+        return "I look somewhere.", ("crop_video", {"start_time": start, "end_time": start + 8})
+    return "I did not see it.", None
+
+
 def _line(tool: str, pattern: str) -> Any:
     def step(watched: _Watched, asked: re.Match[str]) -> Outcome:
         animal = asked[1]
         told = re.search(pattern.format(animal=re.escape(animal), colour="([a-z]+)"), watched.told)
         if told is not None:
             return f"It is {told[1]}.", told[1]
-        if watched.offers(tool) and not watched.turn:
+        if watched.offers(tool, "query") and not watched.turn:
             return f"I search for the {animal}.", (tool, {"query": animal})
+        if watched.offers(tool, "start_time") and not watched.turn and watched.dialogue.length is not None:
+            return "I listen to all of it.", (tool, {"start_time": 0, "end_time": watched.dialogue.length})
         return "I did not learn it.", None
 
     return step
@@ -239,6 +257,9 @@ _STEPS = {
     r"How often does the square flash between ([\d.]{1,9}) s and ([\d.]{1,9}) s": _count,
     "Which colour does the speaker say the ([a-z]{1,20}) is": _line("search_subtitles", r"The {animal} is {colour}\."),
     "Which colour does the caption give the ([a-z]{1,20})": _line("search_captions", "A {colour} {animal} passes"),
+    "Which shape lights up in ([a-z]{1,20})": _lit,
+    # What is heard may lack a space.
+    "Which colour does the voice give the ([a-z]{1,20})": _line("transcribe", "the ?{animal} ?is ?{colour}"),
 }
 
 

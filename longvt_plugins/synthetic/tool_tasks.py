@@ -8,6 +8,8 @@ get_frames        Which colours does the square flash at 4.5 s, 15 s, ...?    re
 crop_video:fps    How often does the square flash between 40 s and 42 s?      3            8 pictures in each second
 search_subtitles  Which colour does the speaker say the heron is?             blue         it is said, not shown
 search_captions   Which colour does the caption give the heron?               blue         it is told, not shown
+search_frames     Which shape lights up in purple?                            disc         2 of 600 seconds, anywhere
+transcribe        Which colour does the voice give the heron?                 blue         it is said, not shown
 ================  ==========================================================  ===========  ============================
 
 ::
@@ -16,7 +18,8 @@ search_captions   Which colour does the caption give the heron?               bl
     DIR/videos/zoom_region/00000.mp4 ...                  a video each; subtitles and captions lie beside theirs
 
 Frames are those of the preset ``tiny``: an overview of 16 frames and crops of 8, all of 28x28 pixels. The reader that
-calls the tools is in tool_reader.py. ``search_frames`` and ``transcribe`` have no task: they need a trained model.
+calls the tools is in tool_reader.py. ``search_frames`` and ``transcribe`` need models that know this world: those of
+frame_model.py and speech_model.py, ``longvt synth models``.
 """
 
 from __future__ import annotations
@@ -32,9 +35,11 @@ import numpy as np
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.registry import did_you_mean
 from longvt_plugins.rows import Row, write_rows
+from longvt_plugins.sound import RATE
 from longvt_plugins.synthetic.make import VIDEO_NAME
 from longvt_plugins.synthetic.render import Renderer, shape_distances, write_video
-from longvt_plugins.synthetic.world import COLOURS, SHAPES, TINY, Event, Flash, Script, derive_seed
+from longvt_plugins.synthetic.voice import speak
+from longvt_plugins.synthetic.world import COLOURS, SHAPES, TINY, Distractor, Event, Flash, Script, derive_seed
 from longvt_plugins.types import TimeSpan
 from longvt_plugins.video.sampling import format_seconds
 
@@ -43,14 +48,20 @@ if TYPE_CHECKING:
 
 SOURCE = "longvt_synthetic_tools"
 
+VERSION = 1
+"""Raised when the same seed draws other videos."""
+
 SIGN_QUESTION = "Which shape does the small red sign have: {shapes}?"
 MOMENTS_QUESTION = "Which colours does the square flash at {moments}, in this order?"
 COUNT_QUESTION = "How often does the square flash between {start} s and {end} s?"
 SPEECH_QUESTION = "Which colour does the speaker say the {animal} is?"
 CAPTION_QUESTION = "Which colour does the caption give the {animal}?"
+SEARCH_QUESTION = "Which shape lights up in {colour}: {shapes}?"
+VOICE_QUESTION = "Which colour does the voice give the {animal}?"
 
 SPOKEN = "The {animal} is {colour}."
 TOLD = "A {colour} {animal} passes."
+HEARD = "the {animal} is {colour}"
 
 ANIMALS = ("heron", "otter", "lizard", "camel", "badger", "parrot", "salmon", "beetle", "donkey", "falcon")
 
@@ -65,8 +76,14 @@ FLASH_FPS = 8
 
 COUNTED_SECONDS = 2
 
+SEARCHED_SECONDS, LIT_SECONDS = 600.0, 2.0
+"""Of a film that is searched for a colour, and how long each colour is on screen."""
+
+HEARD_SECONDS = 75.0
+"""Of a film with a voice: five of the pieces that ``transcribe`` hears, with two sentences each."""
+
 _DURATION = 96.0
-"""Seconds of a video with moments; the others are shorter."""
+"""Seconds of a video with moments; the others, but for these two, are shorter."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +96,7 @@ class Task:
     segment: tuple[float, float] | None = None
     renderer: Renderer | None = None
     beside: tuple[str, str] | None = None
+    sound: NDArray[np.float32] | None = None
 
 
 class SignRenderer(Renderer):
@@ -122,7 +140,7 @@ def make_tool_tasks(folder: str | Path, tasks: Sequence[str], count: int, seed: 
         The rows, as they are written to ``tools.parquet``.
 
     Raises:
-        ConfigError: There is no such task.
+        ConfigError: There is no such task, or the folder holds videos of it that were drawn otherwise.
     """
     folder = Path(folder)
     for name in tasks:
@@ -130,21 +148,36 @@ def make_tool_tasks(folder: str | Path, tasks: Sequence[str], count: int, seed: 
             raise ConfigError(f"no task {name!r}.{did_you_mean(name, TASKS)} There are: {', '.join(TASKS)}")
     rows = []
     for name in tasks:
+        place = folder.absolute() / "videos" / name.replace(":", "_")
+        _claim(place, {"version": VERSION, "seed": seed, "count": count})
         # Answers take turns, and the turns are shuffled, so that no number of a row tells its answer.
         turns = np.random.default_rng(derive_seed(SOURCE, seed, name)).permutation(count)
         for number in range(count):
             rng = np.random.default_rng(derive_seed(SOURCE, seed, name, number))
             task = TASKS[name](rng, int(turns[number]))
-            file = folder.absolute() / "videos" / name.replace(":", "_") / f"{number:05d}.mp4"
+            file = place / f"{number:05d}.mp4"
             if not file.is_file():
-                file.parent.mkdir(parents=True, exist_ok=True)
                 if task.beside is not None:
                     suffix, text = task.beside
                     file.with_suffix(suffix).write_text(text, encoding="utf-8")
-                write_video(task.script, file, task.renderer)
+                write_video(task.script, file, task.renderer, task.sound)
             rows.append(_row(name, number, seed, task, file))
     write_rows(rows, folder / "tools.parquet")
     return rows
+
+
+def _claim(place: Path, drawn: dict[str, int]) -> None:
+    """A folder holds what was drawn once: rows of another seed would tell wrong answers of its videos."""
+    manifest = place / "drawn.json"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        if not manifest.exists():
+            manifest.write_text(json.dumps(drawn), encoding="utf-8")
+        found = manifest.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{place} cannot be a folder: {error.strerror}") from error
+    if found != json.dumps(drawn):
+        raise ConfigError(f"{place} holds videos drawn otherwise ({found[:200]}); choose another folder")
 
 
 def _row(name: str, number: int, seed: int, task: Task, file: Path) -> Row:
@@ -167,9 +200,10 @@ def _script(
     fps: int = 4,
     size: tuple[int, int] = TINY.size,
     events: tuple[Event, ...] = (),
+    distractors: tuple[Distractor, ...] = (),
 ) -> Script:
     cuts = tuple(float(cut) for cut in np.arange(0, duration, 24))
-    return Script(int(rng.integers(2**31)), duration, fps, size, cuts, events, ())
+    return Script(int(rng.integers(2**31)), duration, fps, size, cuts, events, distractors)
 
 
 def _draw_sign(rng: np.random.Generator, turn: int) -> Task:
@@ -239,6 +273,36 @@ def _draw_caption(rng: np.random.Generator, turn: int) -> Task:
     return Task(_script(rng, duration=32.0, fps=1), question, colour, beside=(".captions.jsonl", text + "\n"))
 
 
+def _draw_search(rng: np.random.Generator, turn: int) -> Task:
+    """Each colour once, in a shape that it does not tell, never when the overview looks."""
+    gap = SEARCHED_SECONDS / TINY.overview.max_frames
+    places = rng.choice(TINY.overview.max_frames, size=len(COLOURS), replace=False)
+    asked = str(rng.choice(list(COLOURS)))
+    shown = []
+    for colour, place in zip(COLOURS, places, strict=True):
+        shape = SHAPES[turn % len(SHAPES)] if colour == asked else str(rng.choice(SHAPES))
+        start = float(round(int(place) * gap + rng.uniform(2, gap - LIT_SECONDS - 2)))
+        shown.append(Distractor(shape, Flash(colour, TimeSpan(start, start + LIT_SECONDS))))
+    shown.sort(key=lambda each: each.flash.span.start)
+    (found,) = [each for each in shown if each.flash.colour == asked]
+    script = _script(rng, duration=SEARCHED_SECONDS, fps=1, distractors=tuple(shown))
+    question = SEARCH_QUESTION.format(colour=asked, shapes=", ".join(SHAPES))
+    return Task(script, question, found.shape, (found.flash.span.start, found.flash.span.end))
+
+
+def _draw_voice(rng: np.random.Generator, turn: int) -> Task:
+    animal, colour, lines = _draw_lines(rng, turn)
+    sound = np.zeros(round(HEARD_SECONDS * RATE), np.float32)
+    each = HEARD_SECONDS / len(lines)
+    for number, (_, named, of) in enumerate(lines):
+        spoken = speak(HEARD.format(animal=named, colour=of))
+        # A word that is said where two pieces meet may be lost, so that no sentence reaches over.
+        begin = round((number * each + rng.uniform(0.2, each - len(spoken) / RATE - 0.2)) * RATE)
+        sound[begin : begin + len(spoken)] = spoken
+    script = _script(rng, duration=HEARD_SECONDS, fps=1)
+    return Task(script, VOICE_QUESTION.format(animal=animal), colour, sound=sound)
+
+
 def _draw_lines(rng: np.random.Generator, turn: int) -> tuple[str, str, list[tuple[float, str, str]]]:
     """An animal, its colour, and a line for each of all animals: second, animal, colour."""
     names = list(COLOURS)
@@ -272,5 +336,7 @@ TASKS: dict[str, Callable[[np.random.Generator, int], Task]] = {
     "crop_video:fps": _draw_count,
     "search_subtitles": _draw_speech,
     "search_captions": _draw_caption,
+    "search_frames": _draw_search,
+    "transcribe": _draw_voice,
 }
 """Task to what draws it; a task has the name of the tool that it needs, as a configuration names it."""
