@@ -159,7 +159,7 @@ class Runner:
         return result
 
     async def _run(self) -> RunResult:
-        thread = StoreThread(self._store, self._reserve, lambda: self._budget.spent)
+        thread = StoreThread(self._store, self._reserve, self._budget)
         with self._signals():
             try:
                 async with thread:

@@ -61,7 +61,7 @@ _TELL_WAITS_FROM_SECONDS = 30.0
 
 _FIRST_EXPECTED_TOKENS = 256.0
 _NEWS_SHARE = 0.1
-_GATHER_SECONDS = 0.004
+_GATHER_SECONDS = 0.001
 """How long replies are gathered before they are written to the cache: a moment beside any reply of a model."""
 
 

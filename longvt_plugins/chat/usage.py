@@ -167,6 +167,12 @@ class CostBudget:
         with self._lock:
             return self._spent
 
+    @property
+    def committed(self) -> float:
+        """US dollars so far, with what requests on their way are expected to cost."""
+        with self._lock:
+            return self._spent + self._expected
+
     @contextmanager
     def reserve(self, dollars: float) -> Iterator[None]:
         """Sets money aside while a request is in flight.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from datapipe.workdir import open_stores
 from longvt_plugins.testing_server import Reply, ScriptedChatServer, slow
 
 from .conftest import contents, reply_to, start_run, write_numbers, write_recipe
@@ -18,6 +19,7 @@ from .conftest import contents, reply_to, start_run, write_numbers, write_recipe
 RECORDS, CONCURRENCY = 200, 8
 STEPS = [{"step": "drop_thirds", "set": {"multiple": 1000}}, "ask_double", "sum_video"]
 STARTUP_SECONDS = 2.0
+REQUEST_DOLLARS = (100 * 10.0 + 10 * 100.0) / 1e6
 
 
 class Bill:
@@ -30,7 +32,7 @@ class Bill:
     def charge(self, request: dict) -> Reply:
         with self._lock:
             self.runs[-1][json.dumps(request, sort_keys=True)] += 1
-        return slow(reply_to(request), 0.03)
+        return slow(reply_to(request), 0.1)
 
     @property
     def charged(self) -> int:
@@ -78,6 +80,9 @@ def check_kills(tmp_path: Path, site: Path, kills: int, seed: int) -> None:
         assert process.returncode == 0, err
         again = bill.paid_again()
         charged = bill.charged
+    (store,) = open_stores(tmp_path / "killed")
+    ledger = float(store.meta("spent") or 0.0)
+    store.close()
     with ScriptedChatServer(reply_to) as server:
         recipe = write_recipe(tmp_path / "recipe.yaml", server.base_url, source, steps=STEPS, concurrency=CONCURRENCY)
         process = start_run(recipe, tmp_path / "whole", site)
@@ -86,6 +91,7 @@ def check_kills(tmp_path: Path, site: Path, kills: int, seed: int) -> None:
         needed = len(server.requests)
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert needed == RECORDS + 10
+    assert ledger >= needed * REQUEST_DOLLARS, "what a kill lost is in the ledger all the same"
     assert charged - needed == sum(again)
     assert all(more <= CONCURRENCY for more in again), f"after each kill, at most what was in flight: {again}"
 
