@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 import time
 from collections import Counter
@@ -139,6 +140,7 @@ async def run_agent(
     library: VideoLibrary | None = None,
     ledger: Ledger | None = None,
     watch: Watch | None = None,
+    opening: contextlib.AbstractAsyncContextManager[object] | None = None,
 ) -> Rollout:
     """Answers one question.
 
@@ -152,6 +154,7 @@ async def run_agent(
         library: Opens the videos, instead of one for this rollout alone.
         ledger: Keeps turns and replies within the room that a training gave them; None sets no such limit.
         watch: Told what happens while it happens, see :mod:`longvt_plugins.events`.
+        opening: Held while the videos are opened and sampled, so that many rollouts do not do so at once.
 
     Returns:
         The rollout. ``stop_reason`` is ``"error"`` where a video could not be read or the model not be
@@ -163,7 +166,7 @@ async def run_agent(
     """
     start = time.perf_counter()
     with _library_for(library, config, plugins) as videos:
-        session = _Session(backend, row, config, plugins, videos, ledger, watch)
+        session = _Session(backend, row, config, plugins, videos, ledger, watch, opening or contextlib.nullcontext())
         error: str | None = None
         try:
             stop_reason = await session.run(seed_calls)
@@ -204,6 +207,8 @@ async def run_agents(
     """
     asked = list(rows)
     slots = asyncio.Semaphore(concurrency)
+    # As many as can be worked on: the first would otherwise ask its model when all are open, and all wait for the last.
+    opening = asyncio.Semaphore(os.cpu_count() or 1)
     earlier: Counter[str] = Counter()
     done = 0
 
@@ -212,8 +217,9 @@ async def run_agents(
         async with slots:
             given = seed_calls(row) if seed_calls is not None else ()
             rollout = await run_agent(
-                backend, row, config, plugins, seed_calls=given, sample=sample, library=videos, ledger=ledger
-            )
+                backend, row, config, plugins, seed_calls=given, sample=sample, library=videos, ledger=ledger,
+                opening=opening,
+            )  # fmt: skip
         done += 1
         if progress is not None:
             progress(done, len(asked), rollout)
@@ -267,6 +273,7 @@ class _Session:
     library: VideoLibrary
     ledger: Ledger | None = None
     watch: Watch | None = None
+    opening: contextlib.AbstractAsyncContextManager[object] = field(default_factory=contextlib.nullcontext)
     messages: list[Message] = field(default_factory=list)
     tokens: int = 0
 
@@ -284,7 +291,8 @@ class _Session:
         self._may_look = True
 
     async def run(self, seed_calls: Sequence[ToolCall]) -> StopReason:
-        self.messages += await self._in_thread(_opening, self.row["question"], self.row["options"], self.config)
+        async with self.opening:
+            self.messages += await self._in_thread(_opening, self.row["question"], self.row["options"], self.config)
         if self.watch is not None:
             durations = {name: self.context.open(name).duration for name in self.context.videos}
             self._tell(Opened(tuple(self.messages), durations))
