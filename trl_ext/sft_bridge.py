@@ -96,10 +96,10 @@ def follow(trainer: Any, resume_from_checkpoint: Any) -> Any:
     order_by_epoch(trainer)
     resumed_from = checkpoint_to_resume(resume_from_checkpoint, args.output_dir, processes=processes)
     if trainer.accelerator.is_main_process:
-        files = list(KeptFiles.named)
-        settings = {"model_name_or_path": trainer.model.name_or_path, "data_files": files, **args.to_dict()}
+        files = [Path(name) for name in KeptFiles.named if Path(name).is_file()]
+        settings = {"model_name_or_path": trainer.model.name_or_path, **args.to_dict()}
         for name, adapter in (getattr(trainer.model, "peft_config", None) or {}).items():
             settings[f"peft_{name}"] = adapter.to_dict()
-        known = fingerprint([Path(file) for file in files], len(trainer.train_dataset), ())
+        known = fingerprint(files, len(trainer.train_dataset), ())
         trainer.add_callback(KeepRecord(run_record(settings, data=known, processes=processes), resumed_from))
     return resumed_from
