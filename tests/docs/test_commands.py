@@ -12,9 +12,11 @@ import pytest
 from longvt_plugins import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("guide.md", "ask.md", "from_longvt.md", "add_tool.md", "add_judge.md", "add_step.md")
+PAGES = ("guide.md", "ask.md", "from_longvt.md", "add_tool.md", "add_judge.md", "add_step.md", "tools.md", "mcp.md")
 HOSTS = ("grpo", "sft", "doctor", "eval")
 """Their flags are those of TRL and lmms-eval."""
+NESTED = ("judge", "rollouts", "rewards", "data", "video")
+"""Their first word says what to do; that of `synth` may."""
 
 
 def commands(page):
@@ -44,7 +46,8 @@ def test_commands_and_their_flags_exist(page, capsys):
         if name in HOSTS or name == "tool":
             continue
         flags = {word.partition("=")[0] for word in rest if word.startswith("--")}
-        nested = [name, rest[0]] if name in ("judge", "rollouts", "rewards", "data", "video") and rest else [name]
+        has_words = name in NESTED or (name == "synth" and rest and not rest[0].startswith("-"))
+        nested = [name, rest[0]] if has_words and rest else [name]
         told = help_of(program, nested, capsys)
         assert not {flag for flag in flags if flag not in told}, line
 
@@ -56,6 +59,7 @@ def test_every_command_of_longvt_that_people_come_with_has_a_line():
         *(
             "huggingface-cli download",
             "lmms_engine.launch.cli",
+            "run_longvt_7b_sft.sh",
             "run_longvt_7b_rft.sh",
             "launch.sh",
             "longvt_7b_rl_train.sh",
