@@ -29,7 +29,7 @@ from longvt_plugins.errors import ChatError, ChatReplyError, ChatRequestError, C
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from httpx2 import Response
+    from httpx2 import AsyncClient, Response
     from openai import AsyncOpenAI
 
 OVERLOADED = (429, 503)
@@ -160,25 +160,30 @@ class Connection:
 
     def _connect(self) -> AsyncOpenAI:
         """The library's client, which neither repeats a request nor waits by itself: that is done here."""
-        import httpx2
         from openai import AsyncOpenAI
 
-        from longvt_plugins.chat.bounded import bound_reply
-        from longvt_plugins.chat.carrier import Carrier
-
-        http = httpx2.AsyncClient(
-            # A packed reply could unpack to any size.
-            headers={"accept-encoding": "identity"},
-            timeout=None,
-            verify=_tls(),
-            # A transport of one's own would pass the proxies of the environment by.
-            transport=None if getproxies() else Carrier(self._config.concurrency, _tls()),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._config.concurrency),
-            event_hooks={"response": [bound_reply, tap_reply]},
-        )
         return AsyncOpenAI(
-            base_url=self._config.server, api_key=self._config.api_key, max_retries=0, timeout=None, http_client=http
+            base_url=self._config.server,
+            api_key=self._config.api_key,
+            max_retries=0,
+            timeout=None,
+            # A packed reply could unpack to any size.
+            default_headers={"accept-encoding": "identity"},
+            http_client=self._http(),
         )
+
+    def _http(self) -> AsyncClient:
+        import httpx2
+
+        from longvt_plugins.chat.bounded import bound_reply
+        from longvt_plugins.chat.carrier import Carrier, LeanClient
+
+        hooks = [bound_reply, tap_reply]
+        if not getproxies():
+            return LeanClient(Carrier(self._config.concurrency, _tls()), hooks)
+        # The library's own way knows the proxies of the environment.
+        kept = httpx2.Limits(max_connections=None, max_keepalive_connections=self._config.concurrency)
+        return httpx2.AsyncClient(timeout=None, verify=_tls(), limits=kept, event_hooks={"response": hooks})
 
 
 @functools.cache
