@@ -28,6 +28,9 @@ from longvt_plugins.video.video import Video
 SAMPLE = 3
 """Videos of each benchmark that are opened."""
 
+PATIENCE_SECONDS = 60.0
+"""For each of them."""
+
 _ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 _MOST_FILES = 20_000
 """Files of a folder that are looked at to find some videos."""
@@ -83,13 +86,13 @@ def _rows(environ: Mapping[str, str]) -> Finding:
 def _opened(name: str, videos: Sequence[Path], there: str) -> Finding:
     for file in videos:
         try:
-            with Video.open(file) as video:
+            with Video.open(file, time_limit=PATIENCE_SECONDS) as video:
                 video.frame_at(0.0)
         except LongvtError as error:
             return blocker(
                 "data", f"{name}: {error}", "get the file again: longvt video probe tells what is wrong with it"
             )
-    return ok("data", f"{name}: {there}; {len(videos)} videos open")
+    return ok("data", f"{name}: {there}; of the videos {len(videos)} were opened")
 
 
 def _videos(folder: Path) -> Iterator[Path]:

@@ -38,7 +38,13 @@ _WIDE = (1920, 1080)
 
 
 def examine(
-    tasks: Sequence[str], model: str, model_args: str, output_path: Path, environ: Mapping[str, str]
+    tasks: Sequence[str],
+    model: str,
+    model_args: str,
+    output_path: Path,
+    environ: Mapping[str, str],
+    *,
+    own_tasks: bool = False,
 ) -> Iterator[Finding]:
     """Looks at everything, what is quick first.
 
@@ -48,9 +54,10 @@ def examine(
         model_args: As ``--model_args`` has them.
         output_path: Where results go.
         environ: ``os.environ``, at the edge.
+        own_tasks: The user has a folder of tasks besides, whose names are not known here.
     """
     named = known_tasks(tasks)
-    if model in OUR_MODELS:
+    if model in OUR_MODELS and not own_tasks:
         yield from _unknown(tasks)
     yield from _model(model, model_args, named, environ)
     yield from check_data(named, environ)
@@ -79,9 +86,8 @@ def known_tasks(names: Sequence[str]) -> list[Entry]:
 def _unknown(names: Sequence[str]) -> Iterator[Finding]:
     known = [*entries(), *BUILT_IN_LONGVT]
     for name in names:
-        # A file or a folder of tasks is the user's own.
-        if fnmatch.filter(known, name) or Path(name).exists():
-            continue
+        if fnmatch.filter(known, name) or Path(name).is_file():
+            continue  # a file is a task of the user's own
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         yield blocker("tasks", f"our models answer no task {name!r}", f"{hint}longvt eval list names them")
@@ -125,12 +131,6 @@ def _context(arguments: AgentArguments, longest: int | None) -> Finding:
     limit = arguments.max_completion_length
     more = limit if limit is not None else crop
     what = f"an overview of up to {overview:,} tokens"
-    if overview >= longest:
-        return blocker(
-            "context",
-            f"{what}, and the model reads {longest:,}",
-            "a smaller overview_max_frames or overview_max_pixels",
-        )
     added = "max_completion_length" if limit is not None else "one crop"
     if overview + more > longest:
         return warning(

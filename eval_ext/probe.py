@@ -26,7 +26,7 @@ TURN_TOKENS = 64
 """Longest turn of the probe: a call of the tool has about 50."""
 
 PATIENCE_SECONDS = 60.0
-"""For each request: a server that has just been started compiles at the first one."""
+"""For each request, tried again or not: a server that has just been started compiles at the first one."""
 
 PARSER_CURE = "vLLM: --enable-auto-tool-choice --tool-call-parser hermes, as recipes/eval/serve.sh has it"
 
@@ -38,10 +38,10 @@ async def probe_server(config: ChatConfig, *, tools: bool) -> list[Finding]:
     """Asks three short questions, or one where no tools are wanted.
 
     Args:
-        config: How the server is asked; its cache and its retries are not used.
+        config: How the server is asked; its cache is not used.
         tools: Whether rollouts will call tools.
     """
-    config = replace(config, cache_dir=None, max_retries=0, timeout=PATIENCE_SECONDS, total_timeout=PATIENCE_SECONDS)
+    config = replace(config, cache_dir=None, timeout=PATIENCE_SECONDS, total_timeout=PATIENCE_SECONDS)
     picture: Any = {"type": "image", "image": _picture()}
     question: Message = {"role": "user", "content": [text_block("0s"), picture, text_block("Look at video_1.mp4.")]}
     if not tools:

@@ -76,7 +76,7 @@ def _run(argv: list[str]) -> int:
         max_failed=args.max_failed,
     )
     if not args.no_doctor:
-        _stop_at_blockers(_examine(evaluation.tasks, args))
+        _stop_at_blockers(_examine(evaluation.tasks, args, rest))
     finished = run_evaluation(evaluation, os.environ)
     if finished.tasks:
         _print_results(finished.tasks)
@@ -100,8 +100,8 @@ def _doctor(argv: list[str]) -> int:
     )
     _add_subject(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
-    args, _ = parser.parse_known_args(argv)
-    findings = _examine(Evaluation(selected(args.tasks), args.output_path).tasks, args)
+    args, rest = parser.parse_known_args(argv)
+    findings = _examine(Evaluation(selected(args.tasks), args.output_path).tasks, args, rest)
     if args.json:
         print(json.dumps(findings_report(findings), indent=2, ensure_ascii=False))
     else:
@@ -119,13 +119,17 @@ def _add_subject(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output_path", type=Path, default=Path(OUTPUT_PATH), help="folder (default %(default)s)")
 
 
-def _examine(tasks: tuple[str, ...], args: argparse.Namespace) -> list[Finding]:
+def _examine(tasks: tuple[str, ...], args: argparse.Namespace, rest: list[str]) -> list[Finding]:
     from eval_ext.doctor import examine
     from trl_ext.doctor.versions import check_together, installed
 
     # A training's versions, some of them; here nothing ends with one that TRL does not know.
     versions = [replace(finding, level="warning") for finding in check_together(installed())]
-    return [*versions, *examine(tasks, args.model, args.model_args, args.output_path, os.environ)]
+    own_tasks = any(each.split("=")[0] == "--include_path" for each in rest)
+    return [
+        *versions,
+        *examine(tasks, args.model, args.model_args, args.output_path, os.environ, own_tasks=own_tasks),
+    ]
 
 
 def _stop_at_blockers(findings: list[Finding]) -> None:
