@@ -95,7 +95,7 @@ class VllmModel:
         """Continues a conversation, beside those that are asked for at the same time.
 
         Raises:
-            ChatRequestError: vLLM refuses it, such as one that is too long.
+            ChatRequestError: vLLM refuses it: it is too long, or the temperature is above 2.
             ChatUnavailableError: The engine broke.
         """
         return await self._ask(messages, tools, max_tokens, temperature, None)
@@ -155,19 +155,20 @@ class VllmModel:
             "multi_modal_data": {"image": prompt.images} if prompt.images else {},
         }
         # All that the checkpoint says of sampling is left out, as a repetition penalty would not be that of training.
-        sampling = SamplingParams(
-            max_tokens=max_tokens,
-            temperature=temperature,
-            seed=self._draws.next(prompt) if temperature > 0 else None,
-            stop_token_ids=sorted(self._chat.ends),
-            bad_words=self._chat.tokenizer.convert_ids_to_tokens(self._chat.hidden),
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY if tell is None else RequestOutputKind.DELTA,
-        )
+        settings = {
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "seed": self._draws.next(prompt) if temperature > 0 else None,
+            "stop_token_ids": sorted(self._chat.ends),
+            "bad_words": self._chat.tokenizer.convert_ids_to_tokens(self._chat.hidden),
+            "detokenize": False,
+            "output_kind": RequestOutputKind.FINAL_ONLY if tell is None else RequestOutputKind.DELTA,
+        }
         teller = None if tell is None else TurnTeller(self._chat, tell, max_tokens)
         tokens: list[int] = []
         read = 0
         try:
+            sampling = SamplingParams(**settings)
             async for output in self._engine.generate(asked, sampling, str(next(self._numbers))):
                 read = len(output.prompt_token_ids)
                 for token in output.outputs[0].token_ids:

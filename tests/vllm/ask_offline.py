@@ -57,7 +57,7 @@ def main(path):
         "alone": [ask(model, [one])[0] for one in conversations[:4]],
         "streamed": asyncio.run(stream(model, conversations[3])),
         "sampled": ask(model, [conversations[1]] * 4, temperature=1.0),
-        "hot": ask(model, conversations, max_tokens=64, temperature=30.0),
+        "hot": ask(model, conversations, max_tokens=64, temperature=2.0),
         "short": ask(model, conversations[:1], max_tokens=3),
         "too_long": refusal(model, [{"role": "user", "content": "word " * 5000}]),
         "after": ask(model, conversations[:1]),

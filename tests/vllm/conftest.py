@@ -20,7 +20,7 @@ from longvt_plugins.synthetic.world import get_preset
 HERE = Path(__file__).parent
 MISSING = "no vLLM: tests/vllm/make_environment.sh .venv-vllm, then LONGVT_TEST_VLLM=.venv-vllm"
 QUESTIONS = 24
-START_SECONDS = 300
+START_SECONDS = 600
 
 QUIET = {
     "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",

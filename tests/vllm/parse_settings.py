@@ -1,7 +1,7 @@
 """What vLLM itself says of settings, without starting anything: JSON in, JSON out, run by vLLM's own Python.
 
-``{"lines": [["serve", "DIR", "--port", "1234"]], "engines": [{"model": "DIR", "seed": 1}]}`` gives the fault of each,
-or null where there is none.
+``{"model": "DIR", "lines": [["serve", "Qwen/any", "--port", "1234"]], "engines": [{"model": "DIR", "seed": 1}]}`` gives
+the fault of each, or null where there is none. The folder stands for whatever model a line names.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from vllm.entrypoints.cli.serve import ServeSubcommand
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 
-def fault_of_line(words):
+def fault_of_line(words, model):
     command, parser = ServeSubcommand(), FlexibleArgumentParser()
     command.subparser_init(parser.add_subparsers())
     said = io.StringIO()
@@ -23,6 +23,7 @@ def fault_of_line(words):
         with contextlib.redirect_stderr(said):
             args = parser.parse_args(words)
             command.validate(args)
+            args.model = model
             EngineArgs.from_cli_args(args)
     except SystemExit:
         return said.getvalue().strip().splitlines()[-1]
@@ -41,6 +42,6 @@ def fault_of_engine(settings):
 
 if __name__ == "__main__":
     told = json.load(sys.stdin)
-    faults = {"lines": [fault_of_line(words) for words in told["lines"]],
+    faults = {"lines": [fault_of_line(words, told["model"]) for words in told["lines"]],
               "engines": [fault_of_engine(settings) for settings in told["engines"]]}  # fmt: skip
     print("\n" + json.dumps({"version": vllm.__version__, **faults}))

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def engines_of_recipes(folder: Path) -> list[dict]:
     # The names that TRL passes on, read from its own code: a name that vLLM has not would be an error at the start.
     call = next(
         node
-        for node in ast.walk(ast.parse(inspect.cleandoc("if 1:\n" + inspect.getsource(VLLMGeneration._init_vllm))))
+        for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(VLLMGeneration._init_vllm))))
         if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "LLM"
     )
     engines = []
@@ -108,7 +109,7 @@ def test_vllm_takes_every_line_and_every_engine_that_we_name(in_vllm, tmp_path, 
     assert len(lines) >= 4 + 6
     assert len(engines) >= 4
     monkeypatch.chdir(tmp_path)
-    faults = in_vllm("parse_settings.py", {"lines": lines, "engines": engines})
+    faults = in_vllm("parse_settings.py", {"model": engines[0]["model"], "lines": lines, "engines": engines})
     found = {shlex.join(line): fault for line, fault in zip(lines, faults["lines"], strict=True) if fault}
     if Version(faults["version"]) < Version("0.30"):
         # What the script says of itself: TRL's client asks for routes that came with 0.30.
@@ -121,6 +122,7 @@ def test_vllm_takes_every_line_and_every_engine_that_we_name(in_vllm, tmp_path, 
 def test_the_parsers_do_refuse_what_is_wrong(in_vllm, tmp_path):
     engine = {"model": str(checkpoint("agent")), "max_model_len": 1024}
     told = {
+        "model": engine["model"],
         "lines": [["serve", "m", "--tool-parser", "hermes"], ["serve", "m", "--enable-auto-tool-choice"]],
         "engines": [engine, engine | {"max_model_len": 10_000_000}, engine | {"max_model_length": 1024}],
     }

@@ -29,9 +29,6 @@ from trl_ext.model_setup import load_processor
 _VLLM_IMAGES = 999
 """Pictures of one request that vLLM 0.22 to 0.31 takes unless it is told otherwise; TRL's colocated one is not told."""
 
-_VLLM_BATCH = 4096
-"""Tokens that TRL's colocated vLLM computes at once; a single picture has to fit."""
-
 _CALL = {"name": "crop_video", "arguments": {"video_path": "video_1.mp4", "start_time": 1, "end_time": 2.5}}
 _TURN = (
     "<think>I look closer.</think>\n<tool_call>\n"
@@ -237,21 +234,11 @@ def check_context(recipe: Recipe, loaded: Loaded, longest: float | None) -> Iter
                     f"{cure}, or vllm_max_model_length: {_round_up(total)}",
                 )
             )
-        each = _frame_tokens(loaded, overview)
-        if each > _VLLM_BATCH:
-            found.append(
-                blocker(
-                    "context",
-                    f"one frame has {each} tokens, TRL's vLLM computes {_VLLM_BATCH} at once",
-                    "smaller frames: overview_max_pixels",
-                )
-            )
-    if training.use_vllm:
         crop = min(
             (arguments.max_calls or 0) * arguments.crop.max_frames,
             room // max(1, _frame_tokens(loaded, arguments.crop)),
         )
-        if frames + crop > _VLLM_IMAGES and training.vllm_mode == "colocate":
+        if frames + crop > _VLLM_IMAGES:
             found.append(
                 blocker(
                     "context",

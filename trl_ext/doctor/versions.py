@@ -142,7 +142,7 @@ def _needed(recipe: Recipe, found: Mapping[str, str]) -> Iterator[Finding]:
         yield blocker(
             check,
             f"assistant_only_loss on pictures needs transformers 5.18, {transformers} is installed",
-            "train SFT and RFT in an environment without vllm, which caps transformers",
+            "pip install 'transformers>=5.18', with vLLM installed also 'vllm<0.31', since 0.31 wants an older one",
         )
     if getattr(training, "use_vllm", False) and "vllm" not in found:
         yield blocker(
