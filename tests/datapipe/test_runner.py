@@ -6,6 +6,7 @@ import json
 import sqlite3
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,23 +202,42 @@ def test_a_record_that_fails_is_kept_as_a_failure_and_tried_again_alone(recipe_f
     assert kept(tmp_path / "work", "sum_video")["v7-sum"] == 2 * (7 + 17)
 
 
+@contextmanager
+def outage(server, after, seconds):
+    """The server is down for a while, once it has had so many requests."""
+
+    def down():
+        while len(server.requests) < after:
+            time.sleep(0.01)
+        server.stop()
+        time.sleep(seconds)
+        server.start()
+
+    thread = threading.Thread(target=down)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
 def test_a_server_that_is_down_for_a_while_is_waited_for_and_nothing_fails(recipe_for, numbers_steps, tmp_path):
-    with ScriptedChatServer(reply_to) as server:
-
-        def outage():
-            while len(server.requests) < 10:
-                time.sleep(0.01)
-            server.stop()
-            time.sleep(2.0)
-            server.start()
-
-        thread = threading.Thread(target=outage)
-        thread.start()
+    with ScriptedChatServer(reply_to) as server, outage(server, after=10, seconds=2.0):
         recipe = recipe_for(server.base_url, count=60, concurrency=4, model={"max_retries": 1})
         result = run_recipe(recipe, tmp_path / "work", steps=numbers_steps)
-        thread.join()
     assert result.stopped is None
     assert kept(tmp_path / "work", "ask_double") == {f"n{n:04}": 2 * n for n in range(1, 61) if n % 3}
+
+
+@pytest.mark.slow
+def test_a_server_that_is_down_for_a_minute_is_waited_for_and_nothing_is_lost(recipe_for, numbers_steps, tmp_path):
+    with ScriptedChatServer(reply_to) as server, outage(server, after=40, seconds=60.0):
+        recipe = recipe_for(server.base_url, count=200, concurrency=16)
+        result = run_recipe(recipe, tmp_path / "work", steps=numbers_steps)
+    assert result.stopped is None
+    assert kept(tmp_path / "work", "ask_double") == {f"n{n:04}": 2 * n for n in range(1, 201) if n % 3}
+    (store,) = open_stores(tmp_path / "work")
+    assert [store.counts(step).failed for step in ("ask_double", "sum_video")] == [0, 0]
 
 
 def test_a_server_that_stays_down_stops_the_run_and_nothing_is_lost(recipe_for, numbers_steps, tmp_path):
@@ -276,28 +296,6 @@ def test_a_server_that_answers_small_questions_alone_makes_no_failures_of_a_crow
     assert outcome.stopped == "server"
     (store,) = open_stores(tmp_path / "work")
     assert store.counts("ask_double").failed == 0
-
-
-@pytest.mark.slow
-def test_a_server_that_is_down_for_a_minute_is_waited_for_and_nothing_is_lost(recipe_for, numbers_steps, tmp_path):
-    with ScriptedChatServer(reply_to) as server:
-
-        def outage():
-            while len(server.requests) < 40:
-                time.sleep(0.01)
-            server.stop()
-            time.sleep(60.0)
-            server.start()
-
-        thread = threading.Thread(target=outage)
-        thread.start()
-        recipe = recipe_for(server.base_url, count=200, concurrency=16)
-        result = run_recipe(recipe, tmp_path / "work", steps=numbers_steps)
-        thread.join()
-    assert result.stopped is None
-    assert kept(tmp_path / "work", "ask_double") == {f"n{n:04}": 2 * n for n in range(1, 201) if n % 3}
-    (store,) = open_stores(tmp_path / "work")
-    assert [store.counts(step).failed for step in ("ask_double", "sum_video")] == [0, 0]
 
 
 def test_a_refused_key_stops_the_run_at_once(recipe_for, numbers_steps, tmp_path):
