@@ -64,7 +64,9 @@ class Evaluation:
 
     def command(self) -> list[str]:
         """What is started."""
-        launcher = ["-m", "accelerate.commands.launch", "--num_processes", str(self.processes)]
+        # Without this flag accelerate starts one process where there are not several GPUs, and says nothing.
+        launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(self.processes)]
+        launcher += ["--main_process_port", "0"]
         return [
             sys.executable,
             *(launcher if self.processes > 1 else []),
@@ -104,6 +106,9 @@ def run_evaluation(evaluation: Evaluation, environ: Mapping[str, str]) -> Finish
     with tempfile.TemporaryDirectory(prefix="longvt-eval-") as folder:
         report = Path(folder, "asked.jsonl")
         env = {OWN_TASKS_VARIABLE: "ours", **environ, REPORT_VARIABLE: str(report)}
+        if "longvt" in evaluation.arguments:
+            # Its processes only wait for a server: they need no GPU each.
+            env.setdefault("ACCELERATE_USE_CPU", "true")
         code = subprocess.run(evaluation.command(), env=env, check=False).returncode
         asked = read_asked(report)
     after = results_files(evaluation.output_path)

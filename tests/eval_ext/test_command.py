@@ -87,7 +87,9 @@ def test_two_processes_a_limit_and_the_run_that_goes_on_from_it(data, longvt_eva
         assert code == 0, output
     assert (numbers()["questions"], numbers()["scored"], numbers()["accuracy"]) == (4, 4, 0.75)
     assert len(server.requests) == 4 * 2 + 2 * probed  # what the first asked is not asked again
-    assert len(read_rollouts(tmp_path / "traces" / "longvt_synthetic_tool")) == 4
+    traces = tmp_path / "traces" / "longvt_synthetic_tool"
+    assert [len(path.read_text().splitlines()) for path in sorted(traces.glob("*.jsonl"))] == [2, 2]  # a file a process
+    assert len(read_rollouts(traces)) == 4
 
 
 def probe_or(script):

@@ -124,7 +124,7 @@ NO_WINDOWS = "videosiah_eval_tool_oracle_window"
     "command",
     [
         ["-m", "lmms_eval"],
-        ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "lmms_eval"],
+        ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m", "lmms_eval"],
     ],
     ids=["python -m lmms_eval", "accelerate launch, two processes"],
 )
@@ -138,6 +138,8 @@ def test_other_ways_to_start_it_find_the_same_tasks(command, copies, tmp_path):
     assert numbers["lvbench_tool"]["accuracy,none"] == 0.5
     assert numbers["charades_sta_tool"]["miou,none"] == 0.75
     assert all(numbers[task]["failed,none"] == 0 for task in entries()["longvt_suite_tool"].members)
+    # Each process writes a file of its own.
+    assert len(list((tmp_path / "traces" / "lvbench_tool").glob("*.jsonl"))) == (2 if "--multi_gpu" in command else 1)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from eval_ext.arguments import ServerArguments, parse_arguments
 from eval_ext.tasks.catalogue import entries
@@ -72,6 +73,13 @@ def test_ours_labels_frames_and_leaves_a_turn_to_answer(started):
     assert (config.max_calls, config.turns) == (5, 7)
 
 
+def test_ours_may_have_the_tokens_of_the_training_recipe(started):
+    recipe = yaml.safe_load((RECIPES.parent / "rl.yaml").read_text())
+    given = option(started("ours.sh", "tool", PROCESSOR="runs/rl")[0], "--model_args").split(",")
+    keys = ("turn_tokens", "max_completion_length", "calls_per_turn", "max_calls")
+    assert {*(f"{key}={recipe[key]}" for key in keys), "processor=runs/rl"} <= set(given)
+
+
 def test_options_of_lmms_eval_may_follow_and_the_judge_be_left_out(started):
     arguments, judge = started("ours.sh", "tool", "lvbench_tool", "--limit", "8", LONGVT_JUDGE="")
     assert (option(arguments, "--tasks"), option(arguments, "--limit"), judge) == ("lvbench_tool", "8", "")
@@ -89,7 +97,7 @@ def test_every_name_in_the_readme_exists():
     named = set(re.findall(r"`(\w+)`", (RECIPES / "README.md").read_text()))
     built_in = {"longvt", "longvt_reasoning", "longvt_non_think", "video_mmmu", "lvbench", "videomme_w_subtitle"}
     benchmarks = {entry.benchmark for entry in entries().values()}
-    others = {"accuracy", "judged_accuracy", "BASE_URL", "MODEL", "OUT"}
+    others = {"accuracy", "judged_accuracy", "BASE_URL", "MODEL", "OUT", "PROCESSOR"}
     assert named - benchmarks - built_in - set(entries()) == others
 
 
