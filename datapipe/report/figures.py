@@ -116,7 +116,7 @@ class TraceFigures:
         count: How many.
         scored: Of them, with a verdict on the answer.
         right: Of these, with a right answer.
-        mean_iou: Of the last window with the reference.
+        mean_iou: Of the last window with the reference; None where no trace has both.
         well_formed: In the form that is trained.
         calls: Traces by the number of windows they looked at.
         stop_reasons: Why they ended.
@@ -126,7 +126,7 @@ class TraceFigures:
     count: int = 0
     scored: int = 0
     right: int = 0
-    mean_iou: float = 0.0
+    mean_iou: float | None = None
     well_formed: int = 0
     calls: dict[str, int] = field(default_factory=dict)
     stop_reasons: dict[str, int] = field(default_factory=dict)
@@ -312,6 +312,6 @@ class _Traces:
 
     def done(self) -> TraceFigures:
         figures = self.figures
-        figures.mean_iou = round(sum(self._ious) / len(self._ious), 4) if self._ious else 0.0
+        figures.mean_iou = round(sum(self._ious) / len(self._ious), 4) if self._ious else None
         figures.calls, figures.stop_reasons = dict(sorted(self._calls.items())), dict(self._stops.most_common())
         return figures

@@ -88,10 +88,11 @@ def question_rows(figures: QuestionFigures) -> list[tuple[str, str]]:
 
 def trace_rows(figures: TraceFigures) -> list[tuple[str, str]]:
     """The same of a step's traces."""
+    iou = "no trace has both" if figures.mean_iou is None else f"{figures.mean_iou:.3f}"
     rows = [
         ("traces", str(figures.count)),
         ("right answers", f"{figures.right} of {figures.scored} with a verdict"),
-        ("IoU of the last window with the reference, mean", f"{figures.mean_iou:.3f}"),
+        ("IoU of the last window with the reference, mean", iou),
         ("in the form that is trained", str(figures.well_formed)),
     ]
     return [*rows, ("teacher was told the reference", str(figures.told))] if figures.told else rows
