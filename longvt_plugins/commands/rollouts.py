@@ -149,9 +149,9 @@ def _select_rft(args: argparse.Namespace) -> int:
         with show_progress(Console(stderr=True)) as tell:
 
             def examples() -> Any:
-                for number, example in enumerate(rollouts_to_sft(kept, schemas)):
-                    tell("conversations", number, len(kept))
+                for number, example in enumerate(rollouts_to_sft(kept, schemas), start=1):
                     yield example
+                    tell("conversations", number, len(kept))
 
             write_sft(args.out, examples())
     return _tell(args, "rollouts", len(kept), len(rollouts), dropped)

@@ -67,9 +67,7 @@ class Pictures:
 
     def write(self, tell: Tell | None = None) -> None:
         """Decodes what is wanted, each video once."""
-        for number, (video, wanted) in enumerate(self._wanted.items()):
-            if tell is not None:
-                tell("videos", number, len(self._wanted))
+        for number, (video, wanted) in enumerate(self._wanted.items(), start=1):
             try:
                 with Video.open(video) as opened:
                     self.durations[video] = opened.duration
@@ -79,6 +77,8 @@ class Pictures:
                         self._keep(name, (frame.cut(region) if region else frame).resized((width, height)).image)
             except VideoError as error:
                 self.failures[video] = str(error)
+            if tell is not None:
+                tell("videos", number, len(self._wanted))
 
     def _keep(self, name: str, picture: Image.Image) -> None:
         packed = io.BytesIO()
