@@ -5,7 +5,7 @@
     python benchmarks/train_step.py --shape qwen2_5_vl_7b --json step.json    # one GPU with 141 GB
     python benchmarks/train_step.py --shape qwen2_5_vl_7b --train full
     accelerate launch --config_file benchmarks/fsdp2_two_gpus.yaml benchmarks/train_step.py \
-        --shape qwen3_vl_2b --train full --stages grpo                       # FSDP2; not run yet
+        --shape qwen3_vl_2b --train full                                     # FSDP2, two GPUs
     python benchmarks/train_step.py --quick                                   # the tiny agent on a CPU
 
 The model has the true shape and random weights, so it calls no tool of its own accord: the tokens of two
@@ -32,6 +32,9 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+
+# Searched first, this folder would hide the package datapipe behind the benchmark of its name.
+sys.path.append(sys.path.pop(0))
 
 from longvt_plugins.rows import Row
 from longvt_plugins.synthetic import checkpoint
