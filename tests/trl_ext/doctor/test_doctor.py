@@ -308,8 +308,10 @@ def test_a_checkpoint_that_is_not_there_or_only_an_adapter_is_told(read, tmp_pat
         load(read(model_name_or_path=str(tmp_path / "gone")))
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"only an adapter: recipes/merge_lora\.py"):
-        load(read(model_name_or_path=str(tmp_path / "adapter")))
+    recipe = read(model_name_or_path=str(tmp_path / "adapter"))
+    (found,) = [one for one in doctor.examine(recipe, sample=1, environ={}) if one.check == "model"]
+    assert found.what.endswith("adapter holds no whole model, only an adapter")
+    assert (found.level, found.cure) == ("blocker", "recipes/merge_lora.py merges it")
 
 
 def test_rows_whose_videos_are_gone_or_broken_are_found(healthy, rows_file, tmp_path):
