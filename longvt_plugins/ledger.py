@@ -16,8 +16,9 @@ the overview, is not counted here.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from longvt_plugins.budget import ANSWER_NOW, REFUSAL_TOKENS, Budget
@@ -52,6 +53,7 @@ class Ledger:
     max_completion_length: int
     turn_tokens: int
     tell: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def reply_tokens(
         self, max_calls: int | None, *, max_turns: int | None = None, calls_per_turn: int = CALLS_PER_TURN
@@ -97,7 +99,9 @@ class Ledger:
             raise ConfigError(
                 "the chat template does not keep its beginning when a reply is added: it cannot be counted"
             )
-        tokens = len(self.processor.tokenizer(text[len(opening) :], add_special_tokens=False)["input_ids"])
+        # Rollouts of an evaluation count in threads; a tokenizer that was saved to cut texts is changed when it is not to.
+        with self._lock:
+            tokens = len(self.processor.tokenizer(text[len(opening) :], add_special_tokens=False)["input_ids"])
         images: list[Any] = [block["image"] for block in reply if block["type"] == "image"]
         return tokens + sum(self.image_tokens(*image.size) - 1 for image in images)
 
