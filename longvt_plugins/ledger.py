@@ -99,7 +99,7 @@ class Ledger:
             raise ConfigError(
                 "the chat template does not keep its beginning when a reply is added: it cannot be counted"
             )
-        # Rollouts of an evaluation count in threads; a tokenizer that was saved to cut texts is changed when it is not to.
+        # Rollouts of an evaluation count in threads, and a tokenizer that was saved to cut texts is changed by this.
         with self._lock:
             tokens = len(self.processor.tokenizer(text[len(opening) :], add_special_tokens=False)["input_ids"])
         images: list[Any] = [block["image"] for block in reply if block["type"] == "image"]
