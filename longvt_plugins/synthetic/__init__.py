@@ -15,6 +15,7 @@ tool_reader.py  the reader that calls these tools
 frame_model.py  a tiny CLIP that knows this world by name, trained on the spot
 voice.py        a voice of tones
 speech_model.py a tiny model that hears it, trained on the spot
+fitting.py      the few steps of training of these two
 server.py     the reader as an OpenAI-compatible server on loopback
 tiny.py       a tiny Qwen2.5-VL and Qwen3-VL with tokenizer and processor
 base.py       how the tiny base model was trained to read frames and time

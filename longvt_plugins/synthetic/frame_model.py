@@ -10,13 +10,13 @@ A CLIP of 90,000 parameters. It knows "a red shape", and so on through the colou
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from longvt_plugins.errors import MissingExtraError
+from longvt_plugins.synthetic.fitting import Told, fit
 from longvt_plugins.synthetic.phrases import NOTHING
 from longvt_plugins.synthetic.render import Renderer
 from longvt_plugins.synthetic.world import COLOURS, SHAPES, TINY, Distractor, Flash, Script
@@ -41,9 +41,7 @@ _TEXT = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "nu
 _VISION = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
-def train_frame_model(
-    folder: str | Path, *, seed: int = 0, steps: int = STEPS, progress: Callable[[int, int], None] | None = None
-) -> None:
+def train_frame_model(folder: str | Path, *, seed: int = 0, steps: int = STEPS, progress: Told | None = None) -> None:
     """Trains a model and saves it as transformers does.
 
     Args:
@@ -74,26 +72,21 @@ def train_frame_model(
         text = {**_TEXT, **ends, "vocab_size": len(_WORDS), "max_position_embeddings": _LONGEST}
         vision = {**_VISION, "image_size": _SIDE, "patch_size": _PATCH}
         model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=32))
-        optimizer = torch.optim.AdamW(model.parameters())
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
         words = processor(text=[*_TEXTS, NOTHING], padding="max_length", return_tensors="pt")
         colours, shapes = len(COLOURS), len(SHAPES)
         nothing = colours * shapes + np.arange(_NOTHINGS)
-        for step in range(steps):
+
+        def lesson() -> torch.Tensor:
             lit = shapes * np.arange(colours) + rng.integers(shapes, size=colours)
             chosen = pictures[rng.integers(_FILMS, size=colours + _NOTHINGS), np.concatenate([lit, nothing])]
             likeness = model(pixel_values=chosen, **words).logits_per_image
             # Each picture to its text, and each text but "nothing" to its one picture: most of a film is nothing, and a
             # colour must be told from many pictures of it.
-            loss = cross_entropy(likeness, torch.arange(len(likeness)).clamp(max=colours))
-            loss = loss + cross_entropy(likeness.T[:colours], torch.arange(colours))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            if progress is not None:
-                progress(step + 1, steps)
-    model.eval().save_pretrained(folder)
+            to_texts = cross_entropy(likeness, torch.arange(len(likeness)).clamp(max=colours))
+            return to_texts + cross_entropy(likeness.T[:colours], torch.arange(colours))
+
+        fit(model, lesson, rate=4e-3, steps=steps, progress=progress)
+    model.save_pretrained(folder)
     processor.save_pretrained(folder)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from longvt_plugins.errors import MissingExtraError
 from longvt_plugins.sound import RATE, read_sound
+from longvt_plugins.synthetic.fitting import Told, fit
 from longvt_plugins.synthetic.render import write_video
 from longvt_plugins.synthetic.voice import LETTERS, speak, spell
 from longvt_plugins.synthetic.world import TINY, Script
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STEPS = 200
-"""Of training; half as many are nearly enough."""
+"""Of training."""
 
 _CLIPS = 48
 _SECONDS = 8.0
@@ -58,9 +58,7 @@ _NETWORK = {
 }
 
 
-def train_speech_model(
-    folder: str | Path, *, seed: int = 0, steps: int = STEPS, progress: Callable[[int, int], None] | None = None
-) -> None:
+def train_speech_model(folder: str | Path, *, seed: int = 0, steps: int = STEPS, progress: Told | None = None) -> None:
     """Trains a model and saves it as transformers does.
 
     Args:
@@ -87,21 +85,16 @@ def train_speech_model(
         torch.manual_seed(seed)
         sizes = {"vocab_size": len(_VOCABULARY), "feature_projection_input_dim": _BANDS * _STRIDE}
         model = Wav2Vec2BertForCTC(Wav2Vec2BertConfig(**_NETWORK, **sizes, pad_token_id=_VOCABULARY[_SILENCE]))
-        optimizer = torch.optim.AdamW(model.parameters())
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
-        for step in range(steps):
+
+        def lesson() -> torch.Tensor:
             chosen = torch.from_numpy(rng.integers(_CLIPS, size=_BATCH))
             logits = model(input_features=inputs[chosen]).logits
             # When each letter sounds is known, so that every moment is taught what it is: CTC's own loss would have to
-            # find that out first, in ten times as many steps.
-            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), letters[chosen].flatten())
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            if progress is not None:
-                progress(step + 1, steps)
-    model.eval().save_pretrained(folder)
+            # find that out first, in many more steps.
+            return torch.nn.functional.cross_entropy(logits.flatten(0, 1), letters[chosen].flatten())
+
+        fit(model, lesson, rate=1e-2, steps=steps, progress=progress)
+    model.save_pretrained(folder)
     processor.save_pretrained(folder)
 
 

@@ -178,24 +178,29 @@ def test_a_long_call_reports_its_progress(ask_server, talks):
     assert len(seen) > 1
 
 
-def test_a_cancelled_call_gives_up_and_the_server_goes_on(ask_server, talks):
+async def call_and_cancel(client, name, arguments, started, ended):
+    """Cancels a client's first call once it has started, and waits until the tool gave up."""
     from mcp import McpError, types
 
+    async def call():
+        with pytest.raises(McpError, match="cancelled"):
+            await client.call_tool(name, arguments)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(call)
+        await anyio.to_thread.run_sync(started.wait)
+        cancel = types.CancelledNotification(
+            method="notifications/cancelled", params=types.CancelledNotificationParams(requestId=1)
+        )
+        await client.send_notification(types.ClientNotification(cancel))
+        await anyio.to_thread.run_sync(ended.wait)
+
+
+def test_a_cancelled_call_gives_up_and_the_server_goes_on(ask_server, talks):
     tool = Patience()
 
     async def use(client):
-        async def call():
-            with pytest.raises(McpError, match="cancelled"):
-                await client.call_tool("wait_here", {"steps": 10_000_000})
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(call)
-            await anyio.to_thread.run_sync(tool.started.wait)
-            cancel = types.CancelledNotification(
-                method="notifications/cancelled", params=types.CancelledNotificationParams(requestId=1)
-            )
-            await client.send_notification(types.ClientNotification(cancel))
-            await anyio.to_thread.run_sync(tool.ended.wait)
+        await call_and_cancel(client, "wait_here", {"steps": 10_000_000}, tool.started, tool.ended)
         return await client.call_tool("list_videos", {})
 
     settings = {"plugins": plugin_manager(tool), "tools": ("wait_here",), "threads": 1}
@@ -228,23 +233,10 @@ class SlowPlugin:
 
 def test_a_crop_that_is_cancelled_ends_in_the_midst_of_decoding(ask_server, talks):
     """A thousand frames, a fifth of a second each, are not decoded to the last."""
-    from mcp import McpError, types
-
     wanted = {"video_path": OPENING, "start_time": 0, "end_time": 20, "fps": 50}
 
     async def use(client):
-        async def call():
-            with pytest.raises(McpError, match="cancelled"):
-                await client.call_tool("crop_video", wanted)
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(call)
-            await anyio.to_thread.run_sync(Slow.started.wait)
-            cancel = types.CancelledNotification(
-                method="notifications/cancelled", params=types.CancelledNotificationParams(requestId=1)
-            )
-            await client.send_notification(types.ClientNotification(cancel))
-            await anyio.to_thread.run_sync(Slow.ended.wait)
+        await call_and_cancel(client, "crop_video", wanted, Slow.started, Slow.ended)
         return await client.call_tool("get_frames", {"video_path": OPENING, "timestamps": [3]})
 
     settings = {"plugins": plugin_manager(SlowPlugin()), "tools": ("crop_video:fps", "get_frames")}
