@@ -116,14 +116,19 @@ def test_materialized_files_train_with_longvt_sft_too_and_lora_saves_an_adapter(
     assert (record["data"]["count"], record["data"]["rows"]) == (4, str(materialized / "sft-00000.parquet"))
 
 
-@pytest.mark.parametrize("train", [sft.main, stock], ids=["longvt", "trl"])
-def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, materialized, train):
+@pytest.mark.parametrize(
+    ("train", "order"),
+    [(sft.main, "group_by_length"), (stock, "group_by_length"), (stock, "random")],
+    ids=["longvt", "trl", "trl-random"],
+)
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, materialized, train, order):
     """Two epochs of two steps, stopped in the second one."""
     from safetensors.torch import load_file
 
     recipe = with_data(materialized / "sft-*.parquet", tmp_path)
     tiny = ("qwen2_5_vl", checkpoint("base"))
     told = ["--config", str(recipe), *flags(tiny, tmp_path / "whole")[2:], "--max_steps", "4"]
+    told += ["--train_sampling_strategy", order]
     train(told)
     again = ["--output_dir", str(tmp_path / "stopped"), "--resume_from_checkpoint", "last"]
     shutil.copytree(tmp_path / "whole" / "checkpoint-3", tmp_path / "stopped" / "checkpoint-3")
