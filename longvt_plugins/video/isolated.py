@@ -35,6 +35,7 @@ from typing import Any, NoReturn
 
 from longvt_plugins import errors
 from longvt_plugins.errors import ConfigError, LongvtError, VideoReaderCrashError, VideoTimeoutError
+from longvt_plugins.video.interruption import check_interrupted
 from longvt_plugins.video.sampling import Timetable
 from longvt_plugins.video.video import Frame, ScalingReader, VideoReader
 
@@ -282,6 +283,7 @@ class IsolatedReader:
         try:
             worker.send({**request, "seconds": self._timeout + _GRACE}, what=told)
             while not answered:
+                check_interrupted(self._path)
                 header, payload = worker.receive(deadline=deadline, what=told)
                 answered = "last" in header or "error" in header
                 if "error" in header:

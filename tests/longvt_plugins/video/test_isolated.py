@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -17,10 +18,12 @@ from longvt_plugins.errors import (
     ConfigError,
     DamagedVideoError,
     NotAVideoError,
+    VideoInterruptedError,
     VideoReaderCrashError,
     VideoTimeoutError,
 )
 from longvt_plugins.testing import plugin_manager, read_stamp, write_stamped_video
+from longvt_plugins.video.interruption import interruptible
 from longvt_plugins.video.isolated import IDLE_WORKERS, IsolatedReader, Workers
 from longvt_plugins.video.readers.pyav import PyavReader
 
@@ -184,6 +187,16 @@ def test_other_threads_decode_while_one_waits_for_a_decoder_that_hangs(stamped, 
         assert not hangs.done()
         with pytest.raises(VideoTimeoutError):
             hangs.result()
+
+
+def test_a_read_that_is_given_up_ends_its_process_and_the_next_one_has_another(stamped):
+    looks = itertools.count()
+    with VideoLibrary(VideoConfig(isolate=True)) as library, library.open(stamped) as video:
+        (before,) = children()
+        with interruptible(lambda: next(looks) > 2), pytest.raises(VideoInterruptedError):
+            video.frames([0, 1, 2, 3, 4])
+        assert before not in children(), "it is not left to decode what nobody reads"
+        assert [read_stamp(frame.image) for frame in video.frames([0, 4])] == [0, 16]
 
 
 def test_a_decoder_that_hangs_when_it_is_closed_does_not_hold_up_the_next_video(
