@@ -5,7 +5,7 @@
     train_speech_model("models/transcribe")                # a few seconds on one core
     tools: ["transcribe:model=models/transcribe"]          # a folder as any other model of speech
 
-A Wav2Vec2-BERT of 60,000 parameters, letters out by CTC. It writes down tones, not speech.
+A Wav2Vec2-BERT of 60,000 parameters, whose letters are read as those of CTC models are. It hears tones, not speech.
 """
 
 from __future__ import annotations
