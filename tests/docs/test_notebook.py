@@ -47,7 +47,7 @@ def test_it_learns_in_a_real_kernel(tmp_path, monkeypatch):
     found = json.loads(notebook.cells[-1].outputs[-1]["text"])
     assert sum(found["loss"][-10:]) < 0.5 * sum(found["loss"][:10])
     assert found["base"]["right"] < 0.25  # eight colours: chance is 0.125
-    assert found["SFT"]["looked"] > 0.8
+    assert found["SFT"]["looked"] > 0.6  # the base never does; of 24 questions one is 0.04
     for stage in ("SFT", "RL"):
         assert found[stage]["right"] >= found["base"]["right"] + 0.1
     assert any("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ()))
