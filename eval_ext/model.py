@@ -89,8 +89,11 @@ class AgentModel(lmms):  # type: ignore[misc]
 
     @property
     def device(self) -> Any:
-        """Where lmms-eval gathers the results of several processes."""
-        return self.accelerator.device
+        """Where lmms-eval gathers the results of several processes: a GPU of this process's own, or the CPU."""
+        from accelerate import PartialState
+
+        # Of lmms-eval's own accelerator, which it gives to no model whose processes torchrun started.
+        return PartialState().device
 
     def generate_until(self, requests: Sequence[Any]) -> list[GenerationResult]:
         """One rollout a request, in order; the empty text for one that failed.

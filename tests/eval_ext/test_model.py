@@ -196,3 +196,10 @@ def test_vllm_is_one_process(monkeypatch):
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no checkpoint in"):
         get_model("longvt_hf").create_from_arg_string(f"pretrained={tmp_path}", {"batch_size": 1, "device": None})
+
+
+def test_several_processes_need_no_accelerator_that_lmms_eval_gives(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    model = LongvtServer(base_url="http://127.0.0.1:9/v1", model="m")
+    assert not hasattr(model, "accelerator")
+    assert str(model.device).startswith(("cpu", "cuda"))

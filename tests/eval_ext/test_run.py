@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from eval_ext.results import read_results
+from eval_ext.run import Evaluation
 from longvt_plugins.cli import main
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.testing_server import ScriptedChatServer, assistant, failure
@@ -219,6 +220,12 @@ def test_a_judge_that_there_is_not_ends_the_command(evaluate, monkeypatch, capfd
     assert main(["eval", "--tasks", TASK, "--model", "other"]) != 0
     assert "Did you mean 'cascade'?" in capfd.readouterr().err
     assert not (tmp_path / "seen.json").exists()
+
+
+def test_several_processes_are_several_also_where_there_is_no_gpu(tmp_path):
+    command = Evaluation((TASK,), tmp_path, processes=2).command()
+    assert command[1:6] == ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    assert "accelerate.commands.launch" not in Evaluation((TASK,), tmp_path).command()
 
 
 def test_without_lmms_eval_the_install_line_is_told(monkeypatch, capsys):
