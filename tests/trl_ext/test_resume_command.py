@@ -1,13 +1,15 @@
 """A training that is killed at any moment goes on, by the same command, to the result of an undisturbed one."""
 
+import contextlib
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -34,26 +36,39 @@ def varied_reward(completion_ids, **columns):
 
 @pytest.fixture
 def start(tmp_path, rows_file):
-    """Starts the training in a folder of this name, in a session of its own; gives the process and the folder."""
+    """Starts the training in a folder of this name, under the launcher where several processes are asked for."""
 
     started: list[subprocess.Popen] = []
 
-    def begin(name, **keys):
+    def begin(name, processes=1, **keys):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         (folder / "varied_rewards.py").write_text(REWARD)
         (folder / "rl.yaml").write_text(yaml.safe_dump({**RECIPE, "rows": str(rows_file), **keys}))
         log = (folder / "log.txt").open("a")
-        quiet = {**os.environ, "TRL_EXPERIMENTAL_SILENCE": "1", "OMP_NUM_THREADS": "1"}
+        quiet = {**os.environ, "TRL_EXPERIMENTAL_SILENCE": "1", "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
         command = [sys.executable, "-m", "trl_ext.grpo", "--config", "rl.yaml"]
-        process = subprocess.Popen(command, cwd=folder, stderr=log, stdout=log, env=quiet, start_new_session=True)
+        if processes > 1:
+            longvt = Path(sys.executable).with_name("longvt")
+            command = [longvt, "grpo", *command[-2:], "--multi_gpu", "--num_processes", str(processes)]
+            command += ["--main_process_port", "0"]
+        process = subprocess.Popen(command, cwd=folder, stderr=log, stdout=log, env=quiet)
         started.append(process)
         return process, folder
 
     yield begin
     for process in started:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill(process)
+
+
+def kill(process):
+    """The launcher and all that it started, as the kernel kills: nobody can clean up."""
+    first = psutil.Process(process.pid)
+    for one in [first, *first.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait()
 
 
 def finish(process, folder):
@@ -61,12 +76,11 @@ def finish(process, folder):
 
 
 def kill_when(process, ready):
-    """Kills it, as the kernel does when memory runs out, as soon as this is so."""
+    """Kills it as soon as this is so."""
     while process.poll() is None and not ready():
         time.sleep(0.005)
     assert process.poll() is None, "it was over before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill(process)
 
 
 def after(folder, seconds):
@@ -136,4 +150,20 @@ def test_killed_at_moments_nobody_chose_a_training_goes_on_bit_by_bit(start):
         kill_when(process, after(folder, draw.uniform(0.2, 2.5)))
     process, folder = start("killed", **keys)
     finish(process, folder)
+    assert_alike(folder, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_two_processes_that_are_killed_go_on_bit_by_bit(start):
+    """Two gradients add up to the same sum in either order; more of them, or GPUs, promise no such thing."""
+    whole, undisturbed = start("whole", processes=2)
+    finish(whole, undisturbed)
+    assert len({entry["loss"] for entry in history(undisturbed)}) > 1, "a run that learns nothing proves nothing"
+    process, folder = start("killed", processes=2)
+    kill_when(process, (folder / "out" / "checkpoint-2" / RECORD).is_file)
+    process, folder = start("killed", processes=2)
+    finish(process, folder)
+    record = json.loads((folder / "out" / "checkpoint-5" / RECORD).read_text())
+    assert record["processes"] == 2 and record["resumed_from"] in ("out/checkpoint-1", "out/checkpoint-2")
     assert_alike(folder, undisturbed)
