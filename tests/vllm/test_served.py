@@ -42,4 +42,4 @@ def test_a_model_is_as_good_served_as_in_the_process(served, evaluate, trained):
     # vLLM computes with other kernels and in bfloat16: a question or two may come out differently.
     assert numbers["accuracy,none"] == pytest.approx(here["accuracy,none"], abs=2 / QUESTIONS)
     assert numbers["calls,none"] == pytest.approx(here["calls,none"], abs=2 / QUESTIONS)
-    assert numbers["accuracy,none"] > 0.5
+    assert numbers["accuracy,none"] > 0.2  # of six kinds of questions, of which it was trained on one
