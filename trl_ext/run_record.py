@@ -114,12 +114,12 @@ def data_fingerprint(rows: str | Path) -> dict[str, Any]:
     return fingerprint([Path(rows)], len(read), {file for row in read for file in row["videos"].values()})
 
 
-def fingerprint(files: Sequence[Path], count: int, videos: Iterable[str]) -> dict[str, Any]:
+def fingerprint(files: Sequence[Path], count: int | None, videos: Iterable[str]) -> dict[str, Any]:
     """What data are known by.
 
     Args:
         files: That hold it, known by their content.
-        count: Rows.
+        count: Rows; None where nobody knows.
         videos: Known by their names and sizes.
     """
     named = sorted(videos)

@@ -100,6 +100,8 @@ def follow(trainer: Any, resume_from_checkpoint: Any) -> Any:
         settings = {"model_name_or_path": trainer.model.name_or_path, **args.to_dict()}
         for name, adapter in (getattr(trainer.model, "peft_config", None) or {}).items():
             settings[f"peft_{name}"] = adapter.to_dict()
-        known = fingerprint(files, len(trainer.train_dataset), ())
+        # A data set that is streamed has no length.
+        count = len(trainer.train_dataset) if hasattr(trainer.train_dataset, "__len__") else None
+        known = fingerprint(files, count, ())
         trainer.add_callback(KeepRecord(run_record(settings, data=known, processes=processes), resumed_from))
     return resumed_from
