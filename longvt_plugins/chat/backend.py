@@ -5,8 +5,9 @@
     completion = await backend.complete(messages, [tool.schema], max_tokens=512, temperature=0.0)
     completion.message["content"], completion.stop_reason        # '<answer>red</answer>', 'stop'
 
-Two exist: :class:`~longvt_plugins.chat.ChatClient` asks a server, :mod:`longvt_plugins.local_model` runs a
-checkpoint. Both can tell a turn while it is written. Neither runs tools: see :mod:`longvt_plugins.agent`.
+Three exist: :class:`~longvt_plugins.chat.ChatClient` asks a server, :mod:`longvt_plugins.local_model` runs a checkpoint
+with transformers, :mod:`longvt_plugins.vllm_model` with vLLM. All can tell a turn while it is written. None runs
+tools: see :mod:`longvt_plugins.agent`.
 """
 
 from __future__ import annotations
