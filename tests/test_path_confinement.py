@@ -316,7 +316,8 @@ def check_rollout(messages, calls):
         check_line(reply["content"], attempt)
 
 
-SETTINGS = {"tools": TOOLS, "overview": SMALL, "crop": SMALL, "max_calls": 100_000, "max_turns": 1000}
+SETTINGS = {"tools": TOOLS, "overview": SMALL, "crop": SMALL, "max_calls": 100_000, "max_turns": 1000,
+            "calls_per_turn": 1000}  # fmt: skip
 
 
 def test_the_agent_loop_of_evaluation_refuses_every_attempt(ground, caller, outside):

@@ -61,7 +61,22 @@ def test_nothing_else_is_in_the_wheel(wheel):
 def test_the_extras_and_the_commands_are_declared(wheel):
     (info,) = {name.partition("/")[0] for name in wheel.namelist()} - set(PACKAGES)
     metadata = message_from_bytes(wheel.read(f"{info}/METADATA"))
-    extras = {"train", "eval", "curate", "datatrove", "readers", "tools", "mcp", "ui", "docs", "vllm", "all", "dev"}
+    extras = {
+        "train",
+        "eval",
+        "curate",
+        "datatrove",
+        "readers",
+        "tools",
+        "mcp",
+        "ui",
+        "docs",
+        "vllm",
+        "liger",
+        "ray",
+        "all",
+        "dev",
+    }
     assert set(metadata.get_all("Provides-Extra")) == extras
     assert metadata["Requires-Python"] == ">=3.11"
     entries = wheel.read(f"{info}/entry_points.txt").decode()

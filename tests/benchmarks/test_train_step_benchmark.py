@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "train_step.py"
 
 
+@pytest.mark.slow
 def test_the_quick_run_times_every_part_of_a_step_with_its_tool_calls(tmp_path):
     figures = tmp_path / "step.json"
     ended = subprocess.run(
