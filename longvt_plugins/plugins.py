@@ -58,6 +58,8 @@ BUILT_IN = "built-in"
 DISABLED_VARIABLE = "LONGVT_DISABLED_PLUGINS"
 TRACE_VARIABLE = "LONGVT_PLUGIN_TRACE"
 
+_SELECTIONS_KEPT = 64
+
 logger = logging.getLogger(__name__)
 
 
@@ -105,6 +107,7 @@ class PluginManager:
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
         self._traced = False
+        self._selected: dict[tuple[str, ...], list[Tool]] = {}
 
     def select_tools(self, names: Iterable[str]) -> list[Tool]:
         """The tools of these names, in this order.
@@ -117,7 +120,13 @@ class PluginManager:
             UnknownNameError: One is not installed.
             ConfigError: An option that a tool does not have, or a tool named twice.
         """
-        return select_tools(self.tools, names)
+        asked = tuple(names)
+        if asked not in self._selected:
+            if len(self._selected) >= _SELECTIONS_KEPT:
+                self._selected.clear()
+            # Every rollout asks, and the arguments of a tool take milliseconds to become a schema.
+            self._selected[asked] = select_tools(self.tools, asked)
+        return list(self._selected[asked])
 
     def call_tool(self, tool: Tool, ctx: ToolContext, call: ToolCall) -> list[Block]:
         """Runs a tool call and tells the observers.

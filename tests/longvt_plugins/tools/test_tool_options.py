@@ -54,6 +54,11 @@ def run(tool, **arguments):
         return tool(ctx, arguments)[0]["text"]
 
 
+def test_a_tool_that_is_named_again_with_the_same_options_is_not_made_again(plugins):
+    assert selected(plugins, "find:model=/m:count=3") is selected(plugins, "find:model=/m:count=3")
+    assert selected(plugins, "find:model=/m:count=4").options["count"] == 4
+
+
 def test_options_are_set_where_the_tool_is_named(plugins):
     tool = selected(plugins, "find:model=/models/a=b:count=3:loud")
 
