@@ -75,6 +75,7 @@ def test_the_built_in_model_runs_code_and_loses_replies_and_ours_does_not(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # eight evaluations, each in a process of its own
 def test_the_comparison_of_speed_writes_its_figures(tmp_path):
     run("eval.py", "--quick", "--json", tmp_path / "figures.json")
     figures = json.loads((tmp_path / "figures.json").read_text())
