@@ -257,8 +257,10 @@ class Runner:
                     results = bug.results
                     batch = []
                 batch = batch[len(results) :]
-                with contextlib.suppress(_Left):
-                    await asyncio.gather(*(self._save(planned, result, thread) for result in results))
+                saves = (self._save(planned, result, thread) for result in results)
+                for fault in await asyncio.gather(*saves, return_exceptions=True):
+                    if isinstance(fault, BaseException) and not isinstance(fault, _Left):
+                        raise fault
 
     async def _save(self, planned: PlannedStep, result: UnitResult, thread: StoreThread) -> None:
         try:

@@ -23,6 +23,7 @@ from eval_ext.tasks.catalogue import SYNTHETIC, Entry
 from eval_ext.tasks.row_files import read_task_rows
 from longvt_plugins.errors import LongvtError, MissingExtraError
 from longvt_plugins.finding import Finding, blocker, ok, warning
+from longvt_plugins.video.container import VIDEO_SUFFIXES
 from longvt_plugins.video.video import Video
 
 SAMPLE = 3
@@ -31,7 +32,6 @@ SAMPLE = 3
 PATIENCE_SECONDS = 60.0
 """For each of them."""
 
-_ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 _MOST_FILES = 20_000
 """Files of a folder that are looked at to find some videos."""
 
@@ -103,7 +103,7 @@ def _videos(folder: Path) -> Iterator[Path]:
             seen += 1
             if seen > _MOST_FILES:
                 return
-            if name.lower().endswith(_ENDINGS):
+            if name.lower().endswith(VIDEO_SUFFIXES):
                 yield Path(where, name)
 
 

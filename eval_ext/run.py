@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.util
+import itertools
 import math
 import subprocess
 import sys
@@ -62,6 +63,12 @@ class Evaluation:
         if not 0 <= self.max_failed <= 1:
             raise ConfigError(f"the share that may fail must lie between 0 and 1, not {self.max_failed}")
 
+    @property
+    def asks_a_server(self) -> bool:
+        """Whether the model is ``longvt``, so that nothing is computed here."""
+        pairs = itertools.pairwise(self.arguments)
+        return ("--model", "longvt") in pairs or "--model=longvt" in self.arguments
+
     def command(self) -> list[str]:
         """What is started."""
         # Without this flag accelerate starts one process where there are not several GPUs, and says nothing.
@@ -106,7 +113,7 @@ def run_evaluation(evaluation: Evaluation, environ: Mapping[str, str]) -> Finish
     with tempfile.TemporaryDirectory(prefix="longvt-eval-") as folder:
         report = Path(folder, "asked.jsonl")
         env = {OWN_TASKS_VARIABLE: "ours", **environ, REPORT_VARIABLE: str(report)}
-        if "longvt" in evaluation.arguments:
+        if evaluation.asks_a_server:
             # Its processes only wait for a server: they need no GPU each.
             env.setdefault("ACCELERATE_USE_CPU", "true")
         code = subprocess.run(evaluation.command(), env=env, check=False).returncode

@@ -24,7 +24,7 @@ from typing import Any
 
 from longvt_plugins.chat import Completion, Hear
 from longvt_plugins.chat_format import ChatFormat, Draws, TurnTeller, tell_in
-from longvt_plugins.errors import ChatRequestError, ChatUnavailableError, ConfigError, MissingExtraError
+from longvt_plugins.errors import ChatError, ChatRequestError, ChatUnavailableError, ConfigError, MissingExtraError
 from longvt_plugins.types import Message
 
 START_VARIABLE, START_METHOD = "VLLM_WORKER_MULTIPROC_METHOD", "spawn"
@@ -176,7 +176,10 @@ class VllmModel:
                     if teller is not None:
                         teller.write(token)
         except Exception as error:
-            raise _told(error) from error
+            told = _told(error)
+            if told is None:
+                raise
+            raise told from error
         return self._chat.completion(tokens, messages, max_tokens=max_tokens, prompt_tokens=read)
 
 
@@ -197,8 +200,8 @@ async def _start(arguments: Mapping[str, Any]) -> Any:
     return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
 
 
-def _told(error: Exception) -> Exception:
-    """A failure of the engine as that of a server would be told; any other is a bug and stays what it is."""
+def _told(error: Exception) -> ChatError | None:
+    """A failure of the engine as that of a server would be told; any other is a bug, for which there is None."""
     from vllm import exceptions
 
     reason = " ".join(str(error).split())
@@ -210,7 +213,7 @@ def _told(error: Exception) -> Exception:
     if isinstance(error, (EngineDeadError, EngineGenerateError)):
         cause = f": {' '.join(str(error.__cause__).split())}" if error.__cause__ is not None else ""
         return ChatUnavailableError(f"vLLM's engine failed{cause or f': {reason}'}")
-    return error
+    return None
 
 
 def _own_dtype(config: Any) -> str:

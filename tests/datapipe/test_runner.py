@@ -20,6 +20,7 @@ from datapipe.runner import Silence
 from datapipe.source import Shard
 from datapipe.store import Store
 from datapipe.workdir import STORE, open_stores
+from datapipe.writer import StoreThread
 from longvt_plugins.errors import ConfigError
 from longvt_plugins.hookspecs import hookimpl
 from longvt_plugins.testing import plugin_manager
@@ -356,6 +357,18 @@ def test_a_disk_that_takes_nothing_stops_a_step_that_only_computes(recipe_for, n
         result = run_recipe(recipe_for("http://127.0.0.1:1", count=300), tmp_path / "work", steps=numbers_steps)
     assert result.stopped == "disk"
     assert "make room and run again" in result.message
+
+
+def test_a_full_disk_does_not_hide_a_bug_in_the_same_batch(recipe_for, numbers_steps, tmp_path, monkeypatch):
+    saved = []
+
+    async def save(thread, result):
+        saved.append(result)
+        raise OSError("No space left on device") if len(saved) == 1 else ValueError("a bug")
+
+    monkeypatch.setattr(StoreThread, "save", save)
+    with pytest.raises(ValueError, match="a bug"):
+        run_recipe(recipe_for("http://127.0.0.1:1"), tmp_path / "work", steps=numbers_steps)
 
 
 def fill(path: Path) -> None:

@@ -228,6 +228,19 @@ def test_several_processes_are_several_also_where_there_is_no_gpu(tmp_path):
     assert "accelerate.commands.launch" not in Evaluation((TASK,), tmp_path).command()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "asks"),
+    [
+        (["--model", "longvt"], True),
+        (["--model=longvt"], True),
+        (["--model", "longvt_hf", "--log_samples_suffix", "longvt"], False),
+        ([], False),
+    ],
+)
+def test_only_the_model_that_asks_a_server_computes_nothing(arguments, asks, tmp_path):
+    assert Evaluation((TASK,), tmp_path, tuple(arguments)).asks_a_server is asks
+
+
 def test_without_lmms_eval_the_install_line_is_told(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "lmms_eval", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

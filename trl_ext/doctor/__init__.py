@@ -75,10 +75,9 @@ def examine(recipe: Recipe, *, sample: int, environ: dict[str, str]) -> Iterator
         sample: Videos or conversations to open.
         environ: Where the judge's address may stand.
     """
-    from longvt_plugins.errors import ConfigError
     from longvt_plugins.finding import blocker
     from trl_ext.doctor.data import check_conversations, check_rows
-    from trl_ext.doctor.model import check_context, check_images, check_template, load
+    from trl_ext.doctor.model import UnusableModelError, check_context, check_images, check_template, load
     from trl_ext.doctor.room import check_disk
     from trl_ext.doctor.services import check_services
     from trl_ext.doctor.settings import check_settings
@@ -89,9 +88,8 @@ def examine(recipe: Recipe, *, sample: int, environ: dict[str, str]) -> Iterator
     loaded = None
     try:
         loaded = load(recipe)
-    except ConfigError as error:
-        what, _, cure = str(error).partition("; ")
-        yield blocker("model", what, cure or "the checkpoint of the stage before, or a name on the Hub")
+    except UnusableModelError as error:
+        yield blocker("model", error.what, error.cure)
     if loaded is not None:
         yield from check_liger(recipe, loaded)
         yield from check_template(recipe, loaded)

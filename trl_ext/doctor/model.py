@@ -56,21 +56,34 @@ class Loaded:
         return found
 
 
+class UnusableModelError(ConfigError):
+    """A checkpoint that cannot be trained.
+
+    Args:
+        what: Is wrong with it.
+        cure: What to do.
+    """
+
+    def __init__(self, what: str, cure: str = "the checkpoint of the stage before, or a name on the Hub") -> None:
+        super().__init__(f"{what}; {cure}")
+        self.what = what
+        self.cure = cure
+
+
 def load(recipe: Recipe) -> Loaded:
     """Loads processor and configuration.
 
     Raises:
-        ConfigError: There is no such checkpoint, it is no vision-language model, or we have no template for it; what
-            cures it stands after a semicolon.
+        UnusableModelError: There is no such checkpoint, it is no vision-language model, or we have no template for it.
     """
     from transformers import AutoConfig, AutoProcessor
 
     name, model, training = recipe.checkpoint, recipe.model, recipe.training
     folder = Path(name)
     if folder.is_dir() and not (folder / "config.json").is_file():
-        adapter = (folder / "adapter_config.json").is_file()
-        hint = ", only an adapter; recipes/merge_lora.py merges it" if adapter else ""
-        raise ConfigError(f"{name} holds no whole model{hint}")
+        if (folder / "adapter_config.json").is_file():
+            raise UnusableModelError(f"{name} holds no whole model, only an adapter", "recipes/merge_lora.py merges it")
+        raise UnusableModelError(f"{name} holds no whole model")
     options = {"revision": model.model_revision, "trust_remote_code": training.trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(name, **options)
@@ -79,14 +92,18 @@ def load(recipe: Recipe) -> Loaded:
             processor = load_processor(name, chat_template=ours.chat_template, **options)
         else:
             processor = AutoProcessor.from_pretrained(name, **options)
+    except ConfigError as error:
+        raise UnusableModelError(str(error), "chat_template: model, if its own template describes tools") from None
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{name} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
+        raise UnusableModelError(f"{name} cannot be loaded: {str(error).strip().splitlines()[0]}") from None
     if not hasattr(processor, "image_processor"):
-        raise ConfigError(f"{name} has no image processor: it is no vision-language model")
+        raise UnusableModelError(f"{name} has no image processor: it is no vision-language model")
     if recipe.kind == "sft" and training.chat_template_path is not None:
         path = Path(training.chat_template_path)
         if not path.is_file():
-            raise ConfigError(f"chat_template_path {path} is not there; `longvt template {config.model_type} > {path}`")
+            raise UnusableModelError(
+                f"chat_template_path {path} is not there", f"`longvt template {config.model_type} > {path}`"
+            )
         processor.chat_template = processor.tokenizer.chat_template = path.read_text(encoding="utf-8")
     return Loaded(processor, config)
 

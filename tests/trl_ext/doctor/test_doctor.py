@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -312,6 +313,18 @@ def test_a_checkpoint_that_is_not_there_or_only_an_adapter_is_told(read, tmp_pat
     (found,) = [one for one in doctor.examine(recipe, sample=1, environ={}) if one.check == "model"]
     assert found.what.endswith("adapter holds no whole model, only an adapter")
     assert (found.level, found.cure) == ("blocker", "recipes/merge_lora.py merges it")
+
+
+def test_a_family_without_a_template_of_ours_is_told_with_what_helps(read, tmp_path, tiny_model):
+    other = tmp_path / "other; family"
+    shutil.copytree(tiny_model, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "model_type": "qwen2_vl"}))
+    (found,) = [
+        one for one in doctor.examine(read(model_name_or_path=str(other)), sample=1, environ={}) if one.check == "model"
+    ]
+    assert "no chat template for the model family 'qwen2_vl'; there are" in found.what
+    assert found.cure == "chat_template: model, if its own template describes tools"
 
 
 def test_rows_whose_videos_are_gone_or_broken_are_found(healthy, rows_file, tmp_path):
