@@ -213,15 +213,14 @@ class RecordChat:
             ChatError: As the client raises it.
         """
         try:
-            async with self._toolbox.one_more_request():
-                completion = await self._model.client.complete(
-                    messages,
-                    tools,
-                    max_tokens=max_tokens,
-                    temperature=temperature,
-                    response_schema=response_schema,
-                    seed=self._seed if seed is None else seed,
-                )
+            completion = await self._model.client.complete(
+                messages,
+                tools,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                response_schema=response_schema,
+                seed=self._seed if seed is None else seed,
+            )
         except ChatError as error:
             if is_everybodys(error):
                 self._spent.trouble = error

@@ -38,7 +38,7 @@ from datapipe.store import SOURCE, Store, Unit, UnitResult
 from datapipe.toolbox import Toolbox
 from datapipe.trouble import Probe, Trouble
 from datapipe.workdir import Reserve
-from datapipe.writer import StoreThread
+from datapipe.writer import Gathered, StoreThread
 from longvt_plugins.chat import CostBudget
 from longvt_plugins.console import one_line
 from longvt_plugins.errors import BudgetExceededError, ChatError, ChatUnavailableError, ConfigError
@@ -187,11 +187,18 @@ class Runner:
         is_quick = not isinstance(planned.step, ContextStep) and type(planned.step).work is Step.work and not by_video
         crowd = self._crowd(planned)
         units: asyncio.Queue[Unit | None] = asyncio.Queue(QUICK_UNITS * crowd if is_quick else crowd)
-        work = self._work_quickly if is_quick else self._work
-        workers = [asyncio.create_task(work(planned, units, thread)) for _ in range(crowd)]
+        saving = Gathered(lambda results: self._save(planned, results, thread))
+        workers = [
+            asyncio.create_task(
+                self._work_quickly(planned, units, thread) if is_quick else self._work(planned, units, thread, saving)
+            )
+            for _ in range(crowd)
+        ]
         try:
             async for unit in self._waiting(planned, thread):
                 await units.put(unit)
+                if not is_quick:
+                    await asyncio.sleep(0)  # the first is asked about while the next is prepared
                 if self._stopping.is_set():
                     break
             for _ in workers:
@@ -201,7 +208,10 @@ class Runner:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-            self._view.step_ended(name)
+            try:
+                await saving.drain()
+            finally:
+                self._view.step_ended(name)
         if planned.upstream.step == SOURCE:
             await thread.call(store.find_videos, name)
 
@@ -209,7 +219,7 @@ class Runner:
         """How many units are worked on at once."""
         if planned.model is None:
             return self._toolbox.workers
-        # A few more than may ask at once: while one is being saved, another asks.
+        # A few more than may ask at once: as soon as one has its reply, another asks.
         return self._toolbox.concurrency + max(2, self._toolbox.concurrency // 4)
 
     async def _waiting(self, planned: PlannedStep, thread: StoreThread) -> AsyncIterator[Unit]:
@@ -225,14 +235,16 @@ class Runner:
                 else:
                     yield unit
 
-    async def _work(self, planned: PlannedStep, units: asyncio.Queue[Unit | None], thread: StoreThread) -> None:
+    async def _work(
+        self, planned: PlannedStep, units: asyncio.Queue[Unit | None], thread: StoreThread, saving: Gathered
+    ) -> None:
         while (unit := await units.get()) is not None:
             if self._stopping.is_set():
                 continue  # the queue is emptied, so that whoever fills it can end
             try:
                 with self._probe.unit():
                     result = await self._do(planned, unit, thread)
-                await self._save(planned, result, thread)
+                await saving.add(result)
             except _Left:
                 continue
             except Exception as error:  # noqa: BLE001 - a bug ends the run, once the others have been saved
@@ -257,21 +269,19 @@ class Runner:
                     results = bug.results
                     batch = []
                 batch = batch[len(results) :]
-                saves = (self._save(planned, result, thread) for result in results)
-                for fault in await asyncio.gather(*saves, return_exceptions=True):
-                    if isinstance(fault, BaseException) and not isinstance(fault, _Left):
-                        raise fault
+                await self._save(planned, results, thread)
 
-    async def _save(self, planned: PlannedStep, result: UnitResult, thread: StoreThread) -> None:
+    async def _save(self, planned: PlannedStep, results: Sequence[UnitResult], thread: StoreThread) -> None:
         try:
-            await thread.save(result)
+            await thread.save(results)
         except OSError as error:
             self._stop("disk", f"{one_line(error)}: make room and run again; what was saved stays")
-            raise _Left from None
+            return
         if thread.full:
             self._stop("disk", f"{thread.full}: make room and run again; everything that was done is saved")
-        self._result.worked[planned.name] += 1
-        self._view.unit_done(planned.name, result, self._budget.spent)
+        self._result.worked[planned.name] += len(results)
+        for result in results:
+            self._view.unit_done(planned.name, result, self._budget.spent)
 
     async def _do(self, planned: PlannedStep, unit: Unit, thread: StoreThread) -> UnitResult:
         """A unit's outcomes; waits out a server that is down."""

@@ -17,9 +17,9 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -96,7 +96,7 @@ class Toolbox:
     ) -> None:
         self.seed = seed
         self.models = {
-            name: Model(name, config, ChatClient.from_config(config, budget=budget))
+            name: Model(name, config, ChatClient.from_config(config, budget=budget, gate=self._one_more_request))
             for name, config in (models or {}).items()
         }
         largest = max((model.config.concurrency for model in self.models.values()), default=1)
@@ -193,17 +193,11 @@ class Toolbox:
         call = functools.partial(function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
-    @asynccontextmanager
-    async def one_more_request(self) -> AsyncIterator[None]:
-        """Waits until one more request of the run may be in flight."""
-        # Until the reply is kept, too: what a kill can make us pay for again is what holds a place here.
+    def _one_more_request(self) -> asyncio.Semaphore:
+        """What is held while one more request of the run is in flight."""
         loop = asyncio.get_running_loop()
         with self._limits_lock:
-            limit = self._limits.get(loop)
-            if limit is None:
-                limit = self._limits[loop] = asyncio.Semaphore(self.concurrency)
-        async with limit:
-            yield
+            return self._limits.setdefault(loop, asyncio.Semaphore(self.concurrency))
 
     @contextmanager
     def temp_folder(self) -> Iterator[Callable[[], Path]]:

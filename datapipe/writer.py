@@ -1,15 +1,18 @@
-"""The one thread that uses a store: whatever has queued up meanwhile is written in one transaction.
+"""The one thread that uses a store, and what gathers results for it.
 
 ::
 
     async with StoreThread(store, reserve, budget) as thread:
         page = await thread.call(store.units, "caption", upstream)
-        await thread.save(result)               # returns when the result is on disk
+        await thread.save(results)              # returns when they are on disk
 
-A result is lost only if it was not returned from :meth:`StoreThread.save`; results that are ready at about the same
-time cost one commit. What the shard has cost is written too, with requests that have been on their way for a moment:
-if the process is killed, the server bills them all the same. When the disk is full the reserve is given up, so that
-what is ready still finds room.
+        gathered = Gathered(thread.save)
+        await gathered.add(result)              # soon on disk; waits only while too many are on their way there
+        await gathered.drain()                  # returns when all are
+
+Results that are ready at about the same time cost one commit. What the shard has cost is written too, with requests
+that have been on their way for a moment: if the process is killed, the server bills them all the same. When the disk
+is full the reserve is given up, so that what is ready still finds room.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import ParamSpec, TypeVar
@@ -25,7 +28,6 @@ from typing import ParamSpec, TypeVar
 from datapipe.store import Store, UnitResult
 from datapipe.workdir import Reserve
 from longvt_plugins.chat import CostBudget
-from longvt_plugins.chat.gathered import GatheredWrites
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +37,9 @@ logger = logging.getLogger(__name__)
 GATHER_SECONDS = 0.02
 """How long results are gathered before they are written. Every hand-over to another thread costs as much as a request;
 a kill in this time costs no request, since replies are in the cache."""
+
+MOST_GATHERED = 512
+"""Results that wait to be written; who has another one waits then."""
 
 LEDGER_SECONDS = 0.05
 """Requests that take longer are in the ledger before their reply comes. No reply of a model takes less."""
@@ -57,9 +62,6 @@ class StoreThread:
         self._reserve = reserve
         self._budget = budget
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="datapipe-store")
-        self._writes: GatheredWrites[UnitResult] = GatheredWrites(
-            self._write, seconds=GATHER_SECONDS, threads=self._thread
-        )
         self.full = ""
 
     async def __aenter__(self) -> StoreThread:
@@ -70,7 +72,6 @@ class StoreThread:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ledger.cancel()
-        await self._writes.drain()
         if not self.full:
             await self.call(self._store.set_meta, "spent", repr(self._budget.spent))
         self._thread.shutdown(wait=True)
@@ -80,13 +81,13 @@ class StoreThread:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
 
-    async def save(self, result: UnitResult) -> None:
-        """Writes a result, together with all others that are ready.
+    async def save(self, results: Sequence[UnitResult]) -> None:
+        """Writes results, all of them or none.
 
         Raises:
-            OSError: It cannot be written, not even without the reserve.
+            OSError: They cannot be written, not even without the reserve.
         """
-        await self._writes.add(result)
+        await self.call(self._write, results)
 
     async def _keep_ledger(self) -> None:
         written = self._budget.spent
@@ -111,3 +112,46 @@ class StoreThread:
                 raise
             logger.warning("%s; the reserve is given up to save what is under way", error)
             self._store.save(results, spent=spent)
+
+
+class Gathered:
+    """Results on their way to the disk. It belongs to one event loop.
+
+    Args:
+        save: Called with all that were added within a moment; never twice at once.
+    """
+
+    def __init__(self, save: Callable[[Sequence[UnitResult]], Awaitable[None]]) -> None:
+        self._save = save
+        self._waiting: list[UnitResult] = []
+        self._saving: asyncio.Task[None] | None = None
+
+    async def add(self, result: UnitResult) -> None:
+        """Takes a result; returns before it is saved.
+
+        Raises:
+            Exception: What saving an earlier one raised.
+        """
+        if self._saving is not None and (self._saving.done() or len(self._waiting) >= MOST_GATHERED):
+            await self.drain()
+        self._waiting.append(result)
+        if self._saving is None:
+            self._saving = asyncio.create_task(self._save_all())
+
+    async def drain(self) -> None:
+        """Returns when all are saved.
+
+        Raises:
+            Exception: What the saving raised.
+        """
+        saving = self._saving
+        if saving is not None:
+            await asyncio.shield(saving)
+            if self._saving is saving:
+                self._saving = None
+
+    async def _save_all(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(GATHER_SECONDS)
+            some, self._waiting = self._waiting, []
+            await self._save(some)

@@ -20,8 +20,6 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +37,10 @@ _KEEP_SHARE = 0.9
 _LOOK_SHARE = 0.01
 """The size is looked at after so much of it was written, since that takes as long as the writing."""
 
-_ROWS_AT_ONCE = 300
-"""SQLite takes 999 values in a statement wherever it runs."""
+_SHORT_BYTES = 16 << 10
+_AT_ONCE_IN_A_ROW = 256
+
+_PUT = "INSERT OR REPLACE INTO replies VALUES (?, ?, ?)"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -68,8 +68,10 @@ class ResponseCache:
         self._max_bytes = max_bytes
         self._written = max_bytes  # since the size was looked at: the first write looks
         self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._process = -1
+        self._since_put = 0  # replies that were kept at once
+        self._process = -1  # that opened both connections
+        self._patient: sqlite3.Connection
+        self._hasty: sqlite3.Connection
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connect()
@@ -107,44 +109,56 @@ class ResponseCache:
         Raises:
             OSError: The file cannot be written just now.
         """
-        self.put_all([(key, value)])
-
-    def put_all(self, replies: Sequence[tuple[bytes, dict[str, Any]]]) -> None:
-        """Keeps several replies, all of them or none where there are up to 300.
-
-        Raises:
-            OSError: The file cannot be written just now.
-        """
-        now = int(time.time())
-        texts = [(key, json.dumps(value).encode()) for key, value in replies]
-        rows = [(key, zlib.compress(text, 1), now) for key, text in texts if len(text) <= MAX_VALUE_BYTES]
+        text = json.dumps(value).encode()
+        if len(text) > MAX_VALUE_BYTES:
+            return
+        packed = _pack(text)
         with self._lock:
             try:
                 connection = self._connect()
-                # One statement for many: after each, this thread would wait for the one that runs everything else.
-                for start in range(0, len(rows), _ROWS_AT_ONCE):
-                    some = rows[start : start + _ROWS_AT_ONCE]
-                    values = ", ".join(["(?, ?, ?)"] * len(some))
-                    connection.execute(
-                        f"INSERT OR REPLACE INTO replies VALUES {values}", list(chain.from_iterable(some))
-                    )
-                self._written += sum(len(row[1]) for row in rows)
+                connection.execute(_PUT, (key, packed, int(time.time())))
+                self._since_put = 0
+                self._written += len(packed)
                 if self._written >= self._max_bytes * _LOOK_SHARE:
                     self._written = 0
                     self._shrink(connection)
             except sqlite3.Error as error:
                 raise OSError(f"{self.path}: {error}") from error
 
+    def put_at_once(self, key: bytes, value: dict[str, Any]) -> bool:
+        """Keeps a short reply if that takes no waiting, for callers who would hold up others; else it is theirs to put.
+
+        Returns:
+            Whether it is kept. From time to time a reply is not, so that the file is tidied by who may wait.
+        """
+        text = json.dumps(value).encode()
+        if len(text) > _SHORT_BYTES or self._since_put >= _AT_ONCE_IN_A_ROW or not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if not self._is_open():
+                return False
+            packed = _pack(text)
+            self._hasty.execute(_PUT, (key, packed, int(time.time())))
+            self._since_put += 1
+            self._written += len(packed)
+            return True
+        except sqlite3.Error:
+            return False  # locked by another process, or broken: who waits for the file is told
+        finally:
+            self._lock.release()
+
     def has_none(self, key: bytes) -> bool:
         """Whether there is surely no reply under a key; False where that is not known at once.
 
         It waits for nobody, so that it may be asked where waiting would hold up others.
         """
-        if self._connection is None or self._process != os.getpid() or not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(blocking=False):
             return False
         try:
-            return self._connection.execute("SELECT 1 FROM replies WHERE key = ?", (key,)).fetchone() is None
-        except (AttributeError, sqlite3.Error):
+            if not self._is_open():
+                return False
+            return self._hasty.execute("SELECT 1 FROM replies WHERE key = ?", (key,)).fetchone() is None
+        except sqlite3.Error:
             return False
         finally:
             self._lock.release()
@@ -152,21 +166,25 @@ class ResponseCache:
     def close(self) -> None:
         """Closes the file; it opens again when it is needed."""
         with self._lock:
-            if self._connection is not None and self._process == os.getpid():
-                self._connection.close()
-            self._connection = None
+            if self._is_open():
+                self._hasty.close()
+                self._patient.close()
+            self._process = -1
+
+    def _is_open(self) -> bool:
+        # A connection must not be used, nor closed, in a process that inherited it.
+        return self._process == os.getpid()
 
     def _connect(self) -> sqlite3.Connection:
-        # A connection must not be used, nor closed, in a process that inherited it.
-        if self._connection is None or self._process != os.getpid():
-            connection = sqlite3.connect(
-                self.path, timeout=_PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the latest replies, no more
-            connection.executescript(_SCHEMA)
-            self._connection, self._process = connection, os.getpid()
-        return self._connection
+        if not self._is_open():
+            self._patient = _open(self.path, _PATIENCE_SECONDS)
+            self._patient.execute("PRAGMA journal_mode = WAL")
+            self._patient.executescript(_SCHEMA)
+            self._hasty = _open(self.path, 0.0)
+            # To move what was written to its place in the file takes as long as the disk does.
+            self._hasty.execute("PRAGMA wal_autocheckpoint = 0")
+            self._process = os.getpid()
+        return self._patient
 
     def _shrink(self, connection: sqlite3.Connection) -> None:
         if self._used_bytes(connection) <= self._max_bytes:
@@ -187,6 +205,18 @@ class ResponseCache:
             connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
         )
         return int((pages - free) * size)
+
+
+def _open(path: Path, patience: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the latest replies, no more
+    return connection
+
+
+def _pack(text: bytes) -> bytes:
+    # To make room for the largest window takes zlib longer than to pack a short reply.
+    packer = zlib.compressobj(1) if len(text) > _SHORT_BYTES else zlib.compressobj(1, zlib.DEFLATED, 12, 5)
+    return packer.compress(text) + packer.flush()
 
 
 def _unpack(packed: bytes) -> dict[str, Any] | None:

@@ -27,7 +27,9 @@ from httpx2 import (
     AsyncBaseTransport,
     AsyncByteStream,
     AsyncClient,
+    ByteStream,
     ConnectError,
+    Headers,
     InvalidURL,
     NetworkError,
     Request,
@@ -117,7 +119,8 @@ class LeanClient(AsyncClient):
             url: Whole.
             options: ``headers`` and ``content``; others hold nothing here.
         """
-        return Request(method, _parsed(url), headers=options.get("headers"), content=options.get("content"))
+        headers = Headers(options.get("headers"), encoding="utf-8")
+        return Request(method, _parsed(url), headers=headers, stream=ByteStream(options.get("content") or b""))
 
     async def send(self, request: Request, **options: Any) -> Response:
         """A request's reply, whole.
@@ -126,15 +129,14 @@ class LeanClient(AsyncClient):
             TransportError: There is none.
         """
         response = await self._carrier.handle_async_request(request)
-        response.request = request
         try:
             for hook in self._hooks:
                 await hook(response)
-            await response.aread()
-        except BaseException:
+            assert isinstance(response.stream, AsyncByteStream)
+            content = b"".join([chunk async for chunk in response.stream])
+        finally:
             await response.aclose()
-            raise
-        return response
+        return Response(response.status_code, headers=response.headers, content=content, request=request)
 
 
 @functools.lru_cache(maxsize=64)

@@ -15,6 +15,7 @@ while it is written.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import math
@@ -28,7 +29,6 @@ from longvt_plugins.chat.backend import Completion
 from longvt_plugins.chat.cache import FORMAT, ResponseCache
 from longvt_plugins.chat.config import ChatConfig
 from longvt_plugins.chat.dialect import Dialect, response_format
-from longvt_plugins.chat.gathered import GatheredWrites
 from longvt_plugins.chat.images import ImageUrls
 from longvt_plugins.chat.limits import SYSTEM_CLOCK, Clock, Place, limits_of
 from longvt_plugins.chat.stream import Hear
@@ -53,6 +53,9 @@ from longvt_plugins.types import Message, text_of
 
 logger = logging.getLogger(__name__)
 
+Gate = Callable[[], contextlib.AbstractAsyncContextManager[Any]]
+"""Makes what is entered for a request."""
+
 LONGEST_BACKOFF_SECONDS = 60.0
 """No pause between two tries grows longer, unless the server asks for it."""
 
@@ -61,8 +64,6 @@ _TELL_WAITS_FROM_SECONDS = 30.0
 
 _FIRST_EXPECTED_TOKENS = 256.0
 _NEWS_SHARE = 0.1
-_GATHER_SECONDS = 0.001
-"""How long replies are gathered before they are written to the cache: a moment beside any reply of a model."""
 
 
 @dataclass(eq=False)
@@ -79,7 +80,6 @@ class _Loop:
 
     server: Connection
     flights: dict[bytes, _Flight] = field(default_factory=dict)
-    kept: GatheredWrites[tuple[bytes, dict[str, Any]]] | None = None
 
 
 class ChatClient:
@@ -99,31 +99,39 @@ class ChatClient:
     """
 
     def __init__(self, base_url: str, model: str, **settings: Any) -> None:
-        self._set_up(ChatConfig(base_url=base_url, model=model, **settings), None, SYSTEM_CLOCK)
+        self._set_up(ChatConfig(base_url=base_url, model=model, **settings), None, contextlib.nullcontext, SYSTEM_CLOCK)
 
     @classmethod
     def from_config(
-        cls, config: ChatConfig, *, budget: CostBudget | None = None, clock: Clock = SYSTEM_CLOCK
+        cls,
+        config: ChatConfig,
+        *,
+        budget: CostBudget | None = None,
+        gate: Gate = contextlib.nullcontext,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> ChatClient:
         """A client with these settings.
 
         Args:
             config: The settings.
             budget: Shared with other clients; by default one of its own, of ``config.max_cost`` dollars.
+            gate: Entered for each request, with all its tries, and left when its reply is kept: what is in it is what
+                a kill can make somebody pay for again. Replies from the cache do not pass it.
             clock: Time, for tests.
 
         Raises:
             ConfigError: A cache that cannot be opened, or a budget without prices.
         """
         client = cls.__new__(cls)
-        client._set_up(config, budget, clock)
+        client._set_up(config, budget, gate, clock)
         return client
 
-    def _set_up(self, config: ChatConfig, budget: CostBudget | None, clock: Clock) -> None:
+    def _set_up(self, config: ChatConfig, budget: CostBudget | None, gate: Gate, clock: Clock) -> None:
         if budget is not None and budget.max_cost is not None and config.prices is None:
             raise ConfigError(f"a budget for model {config.model!r} needs prices: {{input: ..., output: ...}}")
         self.config = config
         self.budget = budget or CostBudget(config.max_cost)
+        self._gate = gate
         self._clock = clock
         self._limits = limits_of(config.server, clock)
         self._member = self._limits.join(
@@ -187,7 +195,8 @@ class ChatClient:
             request["response_format"] = response_format(response_schema)
         request |= self.config.extra_body or {}
         if self._cache is None or not (temperature == 0 or seed is not None or self.config.cache == "always"):
-            return await self._ask(messages, request)
+            async with self._gate():
+                return await self._ask(messages, request)
         key = await _in_thread_if(has_images(messages), self._key, messages, request)
         return await self._ask_once(key, lambda: self._ask_or_remember(key, messages, request))
 
@@ -223,7 +232,8 @@ class ChatClient:
                 hear(piece)
 
         if self._cache is None or not (temperature == 0 or self.config.cache == "always"):
-            completion = await self._ask(messages, request, told)
+            async with self._gate():
+                completion = await self._ask(messages, request, told)
         else:
             key = await _in_thread_if(has_images(messages), self._key, messages, request)
             completion = await self._ask_or_remember(key, messages, request, told)
@@ -293,18 +303,15 @@ class ChatClient:
         if completion is not None:
             self._meter.count(completions=1, cached=1)
             return completion
-        completion = await self._ask(messages, request, hear)
-        try:
-            await self._kept_replies(self._cache).add((key, _to_cache(completion)))
-        except OSError as error:
-            self._cache_failed(error)  # the reply is paid for: it is not thrown away
+        async with self._gate():
+            completion = await self._ask(messages, request, hear)
+            try:
+                # A thread for each short reply would take as long as the request did.
+                if not self._cache.put_at_once(key, reply := _to_cache(completion)):
+                    await asyncio.to_thread(self._cache.put, key, reply)
+            except OSError as error:
+                self._cache_failed(error)  # the reply is paid for: it is not thrown away
         return completion
-
-    def _kept_replies(self, cache: ResponseCache) -> GatheredWrites[tuple[bytes, dict[str, Any]]]:
-        own = self._own_loop()
-        if own.kept is None:
-            own.kept = GatheredWrites(cache.put_all, seconds=_GATHER_SECONDS)
-        return own.kept
 
     def _cache_failed(self, error: OSError) -> None:
         if not self.usage.cache_faults:

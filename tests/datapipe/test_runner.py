@@ -359,16 +359,14 @@ def test_a_disk_that_takes_nothing_stops_a_step_that_only_computes(recipe_for, n
     assert "make room and run again" in result.message
 
 
-def test_a_full_disk_does_not_hide_a_bug_in_the_same_batch(recipe_for, numbers_steps, tmp_path, monkeypatch):
-    saved = []
-
-    async def save(thread, result):
-        saved.append(result)
-        raise OSError("No space left on device") if len(saved) == 1 else ValueError("a bug")
+@pytest.mark.parametrize("step", ["drop_thirds", "ask_double"], ids=["computes", "asks"])
+def test_a_bug_in_saving_ends_the_run_and_is_no_full_disk(recipe_for, numbers_steps, tmp_path, monkeypatch, step):
+    async def save(thread, results):
+        raise ValueError("a bug")
 
     monkeypatch.setattr(StoreThread, "save", save)
-    with pytest.raises(ValueError, match="a bug"):
-        run_recipe(recipe_for("http://127.0.0.1:1"), tmp_path / "work", steps=numbers_steps)
+    with ScriptedChatServer(reply_to) as server, pytest.raises(ValueError, match="a bug"):
+        run_recipe(recipe_for(server.base_url, steps=[step]), tmp_path / "work", steps=numbers_steps)
 
 
 def fill(path: Path) -> None:

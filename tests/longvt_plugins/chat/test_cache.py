@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -127,6 +128,43 @@ def test_threads_share_one_cache(cache):
     assert sum(cache.get(key(n)) is not None for n in range(800)) == 400
 
 
+def test_a_short_reply_is_kept_at_once_where_that_takes_no_waiting(cache):
+    assert cache.has_none(key(2))
+    assert cache.put_at_once(key(2), {"b": "\U0001f534"})
+    assert cache.get(key(2)) == {"b": "\U0001f534"}
+    assert (cache.has_none(key(2)), cache.has_none(key(3))) == (False, True)
+    assert not cache.put_at_once(key(3), {"text": "x" * 20_000}), "that takes a while"
+    assert cache.get(key(3)) is None
+
+
+def test_nobody_is_waited_for_to_keep_a_reply_or_to_know_of_none(cache):
+    cache.put(key(1), {"a": 1})
+    with cache._lock:
+        assert not cache.put_at_once(key(2), {"a": 2})
+        assert not cache.has_none(key(2)), "not known at once is not none"
+    with closing(sqlite3.connect(cache.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not cache.put_at_once(key(2), {"a": 2})
+        assert cache.has_none(key(2)), "reading waits for no writer"
+    assert cache.put_at_once(key(2), {"a": 2})
+    cache.close()
+    assert not cache.put_at_once(key(3), {"a": 3})
+    assert not cache.has_none(key(3))
+
+
+def test_the_file_is_tidied_however_many_replies_are_kept_at_once(cache):
+    cache.put(key(0), value(0))
+    log = cache.path.with_name(f"{cache.path.name}-wal")
+    sizes = []
+    for n in range(1, 4000):
+        if not cache.put_at_once(key(n), value(n, 3000)):
+            cache.put(key(n), value(n, 3000))
+            sizes.append(log.stat().st_size)
+    assert len(sizes) > 10
+    assert max(sizes) < 16e6
+    assert all(cache.get(key(n)) is not None for n in range(4000))
+
+
 WRITER = """
 import sys
 from longvt_plugins.chat.cache import ResponseCache
@@ -168,6 +206,7 @@ def test_a_forked_process_opens_the_file_for_itself(cache):
     if child == 0:
         fault = 1
         try:
+            assert not cache.put_at_once(key(2), {"a": 2})
             cache.put(key(2), {"a": 2})
             fault = int(cache.get(key(1)) != {"a": 1})
         finally:
