@@ -116,7 +116,7 @@ class ChatClient:
             config: The settings.
             budget: Shared with other clients; by default one of its own, of ``config.max_cost`` dollars.
             gate: Entered for each request, with all its tries, and left when its reply is kept: what is in it is what
-                a kill can make somebody pay for again. Replies from the cache do not pass it.
+                a kill can make somebody pay for again.
             clock: Time, for tests.
 
         Raises:
@@ -292,18 +292,19 @@ class ChatClient:
         self, key: bytes, messages: Sequence[Message], request: Mapping[str, Any], hear: Hear | None = None
     ) -> Completion:
         assert self._cache is not None
-        start = self._clock.now()
-        try:
-            # Most replies are new: to learn that by way of a thread would cost as much as the request.
-            kept = None if self._cache.has_none(key) else await asyncio.to_thread(self._cache.get, key)
-        except OSError as error:
-            kept = None
-            self._cache_failed(error)
-        completion = None if kept is None else _from_cache(kept, self._clock.now() - start)
-        if completion is not None:
-            self._meter.count(completions=1, cached=1)
-            return completion
+        # The look into the cache, too: whoever was asked for before a kill is not overtaken by others after it.
         async with self._gate():
+            start = self._clock.now()
+            try:
+                # Most replies are new: to learn that by way of a thread would cost as much as the request.
+                kept = None if self._cache.has_none(key) else await asyncio.to_thread(self._cache.get, key)
+            except OSError as error:
+                kept = None
+                self._cache_failed(error)
+            completion = None if kept is None else _from_cache(kept, self._clock.now() - start)
+            if completion is not None:
+                self._meter.count(completions=1, cached=1)
+                return completion
             completion = await self._ask(messages, request, hear)
             try:
                 # A thread for each short reply would take as long as the request did.
@@ -311,7 +312,7 @@ class ChatClient:
                     await asyncio.to_thread(self._cache.put, key, reply)
             except OSError as error:
                 self._cache_failed(error)  # the reply is paid for: it is not thrown away
-        return completion
+            return completion
 
     def _cache_failed(self, error: OSError) -> None:
         if not self.usage.cache_faults:
