@@ -21,7 +21,6 @@ import argparse
 import asyncio
 import gc
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from answering import serve
 
 # This file has the name of the package: its folder must not be searched first.
 sys.path = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
@@ -106,37 +107,9 @@ class Steps:
         register(CountUp)
 
 
-class Answering(asyncio.Protocol):
-    """Answers whatever comes over one connection, each request after a while: with so little work that it is the
-    delay which is measured.
-    """
-
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(_REPLY)
-
-    def __init__(self, delay: float) -> None:
-        self.delay = delay
-        self.waiting = b""
-        self.transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Somebody connects."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """A part of a request; the clock starts when it is whole."""
-        self.waiting += data
-        head, end, body = self.waiting.partition(b"\r\n\r\n")
-        length = re.search(rb"content-length: *(\d+)", head, re.I)
-        if end and length is not None and len(body) >= int(length[1]):
-            assert self.transport is not None
-            self.waiting = body[int(length[1]) :]
-            asyncio.get_running_loop().call_later(self.delay, self.transport.write, self.head + _REPLY)
-
-
-async def serve(delay: float) -> None:
-    """A server that answers everything after a while; prints its port."""
-    server = await asyncio.get_running_loop().create_server(lambda: Answering(delay), "127.0.0.1", 0, backlog=256)
+async def answer_all() -> None:
+    """A server that takes its time; prints its port."""
+    server = await serve(lambda body: _REPLY, DELAY_SECONDS)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
@@ -332,7 +305,7 @@ def main() -> None:
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
-        asyncio.run(serve(DELAY_SECONDS))
+        asyncio.run(answer_all())
         return
     if args.child:
         what, *given = args.child

@@ -227,6 +227,7 @@ class LongvtServer(AgentModel):
         concurrency = arguments.concurrency or 16
         chat = arguments.chat_config(os.environ.get(KEY_VARIABLE), concurrency)
         super().__init__(ChatClient.from_config(chat), arguments, arguments.model, concurrency)
+        ChatClient.preload()  # an import is no latency of the first answers
 
 
 class LongvtLocal(AgentModel):

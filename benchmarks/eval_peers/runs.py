@@ -1,14 +1,15 @@
-"""A scripted server in a process of its own, and evaluations against it.
+"""A server in a process of its own, and evaluations against it.
 
 ::
 
-    with serving(answer_red, 0.1) as server:
+    with serving(0.1) as server:
         told = evaluate("longvt", "longvt_synthetic_tool", f"base_url={server.base_url},model=m", data)
         told["seconds"], server.requests()
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import multiprocessing
@@ -22,12 +23,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from longvt_plugins.testing_server import Reply, ScriptedChatServer, asked_text, assistant, slow
+from answering import serve
 
 CHILD, CROP_SERVER = (Path(__file__).resolve().with_name(name) for name in ("child.py", "crop_server.py"))
 PATIENCE_SECONDS = 3600
 
-_VIDEO_FILE = re.compile(r"video path: (\S+)")
+_VIDEO_FILE = re.compile(rb'video path: ([^\s"\\]+)')
+_TOOLS, _LOOKED = re.compile(rb'"tools": ?\['), re.compile(rb'"role": ?"tool"')
 
 
 @dataclass
@@ -62,13 +64,21 @@ def serving(seconds: float) -> Iterator[Server]:
         process.join()
 
 
-def look_then_answer(request: dict[str, Any]) -> Reply:
+def look_then_answer(body: bytes) -> bytes:
     """One look where there are tools, then the answer."""
-    if "tools" not in request or any(message["role"] == "tool" for message in request["messages"]):
-        return assistant("<think>I see it.</think><answer>red</answer>")
-    found = _VIDEO_FILE.search(asked_text(request))
-    arguments = {"video_path": found[1] if found else "video_1.mp4", "start_time": 8, "end_time": 12}
-    return assistant("<think>There.</think>", [("c1", "crop_video", arguments)])
+    if not _TOOLS.search(body) or _LOOKED.search(body):
+        return _reply("<think>I see it.</think><answer>red</answer>")
+    found = _VIDEO_FILE.search(body)
+    arguments = {"video_path": found[1].decode() if found else "video_1.mp4", "start_time": 8, "end_time": 12}
+    function = {"name": "crop_video", "arguments": json.dumps(arguments)}
+    return _reply("<think>There.</think>", tool_calls=[{"id": "c1", "type": "function", "function": function}])
+
+
+def _reply(text: str, **calls: Any) -> bytes:
+    message = {"role": "assistant", "content": text, **calls}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if calls else "stop"}
+    whole = {"id": "c", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+    return json.dumps(whole).encode()
 
 
 def evaluate(model: str, task: str, model_args: str, data: Path, *, cache: str = "") -> dict[str, Any]:
@@ -101,16 +111,19 @@ def environment(data: Path) -> dict[str, str]:
 
 
 def _serve(pipe: Connection, seconds: float) -> None:
-    count = 0
+    asyncio.run(_answer(pipe, seconds))
 
-    def script(request: dict[str, Any]) -> Reply:
-        nonlocal count
-        count += 1
-        # Bodies are megabytes, and the server would keep them all.
-        server.requests.clear()
-        return slow(look_then_answer(request), seconds)
 
-    with ScriptedChatServer(script) as server:
-        pipe.send(server.base_url)
-        while pipe.recv():
-            pipe.send(count)
+async def _answer(pipe: Connection, seconds: float) -> None:
+    asked = 0
+
+    def answer(body: bytes) -> bytes:
+        nonlocal asked
+        asked += bool(body)
+        return look_then_answer(body)
+
+    server = await serve(answer, seconds)
+    async with server:
+        pipe.send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        while await asyncio.to_thread(pipe.recv):
+            pipe.send(asked)

@@ -32,7 +32,7 @@ from longvt_plugins.chat.dialect import Dialect, response_format
 from longvt_plugins.chat.images import ImageUrls
 from longvt_plugins.chat.limits import SYSTEM_CLOCK, Clock, Place, limits_of
 from longvt_plugins.chat.stream import Hear
-from longvt_plugins.chat.transport import OVERLOADED, Connection, TryFailed
+from longvt_plugins.chat.transport import OVERLOADED, Connection, TryFailed, preload
 from longvt_plugins.chat.usage import ChatHealth, ChatUsage, CostBudget, Meter
 from longvt_plugins.chat.wire import (
     Reply,
@@ -246,6 +246,11 @@ class ChatClient:
         if tools:
             request["tools"] = list(tools)
         return request
+
+    @staticmethod
+    def preload() -> None:
+        """Imports what the first request would import, so that its time is that of a request."""
+        preload()
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop, and the cache; both open again when they are needed."""

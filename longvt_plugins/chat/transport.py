@@ -186,6 +186,15 @@ class Connection:
         return httpx2.AsyncClient(timeout=None, verify=_tls(), limits=kept, event_hooks={"response": hooks})
 
 
+def preload() -> None:
+    """Imports what carries requests: a second or two, for which the first of them would wait otherwise."""
+    import openai  # noqa: F401
+
+    import longvt_plugins.chat.carrier  # noqa: F401
+
+    _tls()
+
+
 @functools.cache
 def _tls() -> SSLContext:
     """Which certificates are trusted: read once, since that takes as long as hundreds of requests."""

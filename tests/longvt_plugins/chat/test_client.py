@@ -4,6 +4,8 @@ import asyncio
 import base64
 import io
 import re
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -464,3 +466,12 @@ def test_the_proxy_of_the_environment_is_used(monkeypatch):
 
         assert asyncio.run(once()).message["content"] == "red"
     assert len(proxy.requests) == 1
+
+
+def test_what_carries_requests_is_imported_by_the_first_of_them_or_before_if_asked_for():
+    code = (
+        "import sys; from longvt_plugins.chat import ChatClient; ChatClient('http://127.0.0.1:1/v1', 'm');"
+        "before = 'openai' in sys.modules; ChatClient.preload(); print(before, 'openai' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["False", "True"]
